@@ -1,0 +1,1 @@
+"""Headrace: a streaming real-time inference pipeline."""

@@ -1,0 +1,65 @@
+"""The manifest: what an artifact says of itself, and the contract that a worker holds it to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from pipeline.preprocess import PreprocessSpec
+
+MODEL_FILE = "model.pt"
+GOLDEN_FILE = "golden.npz"
+TRITON_FILE = "config.pbtxt"
+MANIFEST_FILE = "manifest.json"
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Contract(_Strict):
+    """What a worker must know to feed a model and to read its answer.
+
+    The input is always ``[N, H, W, 3]`` uint8 RGB, prepared after ``preprocess``; normalisation is
+    inside the model. The output is ``[N, K]`` float32 logits, one for each of ``labels``.
+    """
+
+    task: Literal["single-label"] = "single-label"
+    labels: tuple[str, ...] = Field(min_length=1)
+    preprocess: PreprocessSpec
+    preprocess_sha256: str = Field(pattern=_SHA256)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) != len(labels):
+            raise ValueError("two classes have one label")
+        return labels
+
+    @classmethod
+    def of(cls, labels: tuple[str, ...], preprocess: PreprocessSpec) -> Contract:
+        """The contract for these labels and this preprocessing, its digest filled in."""
+        return cls(labels=labels, preprocess=preprocess, preprocess_sha256=preprocess.digest)
+
+
+class Manifest(_Strict):
+    """``manifest.json``. Written last, so an artifact without one is not there yet."""
+
+    schema_: Literal["headrace.artifact/1"] = Field("headrace.artifact/1", alias="schema")
+    name: str
+    version: int = Field(ge=1)
+    created_at: str = Field(description="RFC 3339, UTC")
+    sha256: str = Field(pattern=_SHA256, description="of model.pt")
+    size_bytes: int = Field(ge=1, description="of model.pt")
+    golden_sha256: str = Field(pattern=_SHA256, description="of golden.npz")
+    golden_tolerance: float = Field(1e-3, gt=0, description="greatest difference of a golden logit")
+    contract: Contract
+    torch_version: str
+    exported_by: Literal["script", "trace"]
+    metrics: dict[str, float] = Field(default_factory=dict, description="on held-out data")
+    notes: dict[str, str] = Field(default_factory=dict)
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

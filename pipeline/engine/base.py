@@ -1,0 +1,39 @@
+"""What the engine stage depends on in an engine: room for more than TorchScript."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pipeline.types import BatchNhwc, LogitsNk
+
+
+class Engine(Protocol):
+    """A loaded network. Owned by: the engine thread once active, the swap thread before.
+
+    Obligations: ``score`` is a pure function of the pixels; it doesn't keep or change its argument.
+    """
+
+    @property
+    def device(self) -> str:
+        """Where it runs: ``cpu`` or ``cuda:0``."""
+        ...
+
+    def warm(self, buckets: tuple[int, ...]) -> None:
+        """Runs every batch size often enough that no later call is a slow first one."""
+        ...
+
+    def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+        """Runs ``[N, H, W, C]`` uint8 RGB and gives ``[N, K]`` float32 logits.
+
+        Raises:
+            EngineOutOfMemory: the batch didn't fit; a smaller one may.
+        """
+        ...
+
+    def close(self) -> None:
+        """Frees the device's memory. Closing twice is harmless."""
+        ...
+
+
+class EngineOutOfMemory(Exception):
+    """The device had no room for a batch; the stage halves it and tries again."""

@@ -1,0 +1,136 @@
+"""Every metric: its name, help, labels and buckets. The only place where metrics are defined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60)
+"""From one bare forward pass to a minute: the range in which `live` deadlines are set."""
+
+STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
+PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+MAX_STREAM_LABELS = 256
+"""Streams beyond these are counted together as ``other``: names come from outside, and each one
+costs a series in every scrape."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """All frame counters of one moment, taken under one lock: keyed by stream, or (stream, reason)."""
+
+    received: dict[str, int]
+    scored: dict[str, int]
+    shed: dict[tuple[str, str], int]
+    rejected: dict[tuple[str, str], int]
+    in_flight: int
+
+
+class Metrics:
+    """The metrics of one worker, on a registry of its own. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = CollectorRegistry() if registry is None else registry
+        on = {"registry": self.registry}
+        self.stage_duration = Histogram(
+            "headrace_stage_duration_seconds",
+            "Time that one frame (queue, decode, batch) or one batch (infer, sink) spent in a stage",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            **on,
+        )
+        self.frame_age = Histogram(
+            "headrace_frame_age_seconds",
+            "From a frame's capture to its score",
+            buckets=AGE_BUCKETS_S,
+            **on,
+        )
+        self.frame_latency = Histogram(
+            "headrace_frame_latency_seconds",
+            "From a frame's arrival in the worker to its acknowledged outcome",
+            buckets=AGE_BUCKETS_S,
+            **on,
+        )
+        self.batch_size = Histogram(
+            "headrace_batch_size", "Frames in a batch", buckets=SIZE_BUCKETS, **on
+        )
+        self.batch_close = Counter(
+            "headrace_batch_close_total", "Batches, by what closed them", ["reason"], **on
+        )
+        self.channel_depth = Gauge(
+            "headrace_channel_depth", "Items waiting between two stages", ["channel"], **on
+        )
+        self.model_info = Gauge(
+            "headrace_model_info",
+            "1 for the model that scores now",
+            ["model", "version", "sha256"],
+            **on,
+        )
+        self.model_swaps = Counter(
+            "headrace_model_swaps_total",
+            "Tries to swap the model, by what came of them",
+            ["result"],
+            **on,
+        )
+        self.model_swap_pause = Histogram(
+            "headrace_model_swap_pause_seconds",
+            "How much longer than usual a batch took while a swap was under way, at the most",
+            buckets=PAUSE_BUCKETS_S,
+            **on,
+        )
+        self.source_up = Gauge(
+            "headrace_source_up", "1 while a source is connected", ["source"], **on
+        )
+        self.source_reconnects = Counter(
+            "headrace_source_reconnects_total",
+            "Times that a source was connected again",
+            ["source"],
+            **on,
+        )
+        self.sink_retries = Counter(
+            "headrace_sink_retries_total", "Writes to a sink that failed and were tried again", **on
+        )
+
+    def watch_frames(self, counts: Callable[[], FrameCounts]) -> None:
+        """Exports the frame counters from ``counts``, read once a scrape."""
+        self.registry.register(_FrameCollector(counts))
+
+
+class _FrameCollector(Collector):
+    """Reads all frame counters at one moment, so that at every scrape
+    ``received = scored + shed + rejected + in_flight``. Separate counters could not promise that."""
+
+    def __init__(self, counts: Callable[[], FrameCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        now = self._counts()
+        received = CounterMetricFamily(
+            "headrace_frames_received", "Frames that came in", labels=["stream"]
+        )
+        scored = CounterMetricFamily(
+            "headrace_frames_scored", "Frames with a durable score", labels=["stream"]
+        )
+        shed = CounterMetricFamily(
+            "headrace_frames_shed", "Frames given up for fresher ones", labels=["stream", "reason"]
+        )
+        rejected = CounterMetricFamily(
+            "headrace_frames_rejected", "Frames that can never work", labels=["stream", "reason"]
+        )
+        for stream, count in now.received.items():
+            received.add_metric([stream], count)
+        for stream, count in now.scored.items():
+            scored.add_metric([stream], count)
+        for labels, count in now.shed.items():
+            shed.add_metric(list(labels), count)
+        for labels, count in now.rejected.items():
+            rejected.add_metric(list(labels), count)
+        yield from (received, scored, shed, rejected)
+        yield GaugeMetricFamily(
+            "headrace_frames_in_flight", "Frames without a durable outcome yet", value=now.in_flight
+        )

@@ -1,0 +1,175 @@
+"""From an encoded picture to a sample: one specification and one function for trainer and worker.
+
+What changes pixels is in ``PreprocessSpec`` and nowhere else; its digest is in every artifact's
+manifest, so a network is never fed pictures prepared in another way than those it was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.errors import FrameRejected
+from pipeline.image_header import ImageHeader, read_header
+from pipeline.opencv import MAX_IMAGE_PIXELS, cv2
+from pipeline.types import ImageHwc
+
+_INTERPOLATION = {
+    "area": cv2.INTER_AREA,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+_REDUCED_READ = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+_LETTERBOX_GREY = 114
+"""Mid-grey of the padding, the value that YOLO's authors made customary."""
+
+
+class PreprocessSpec(BaseModel):
+    """How a picture becomes a sample of ``[height, width, 3]`` uint8 RGB.
+
+    ``resize``: ``stretch`` ignores the aspect ratio; ``letterbox`` keeps the whole picture and pads
+    with grey; ``center_crop`` keeps the aspect ratio, fills the sample and cuts what sticks out.
+    ``decode``: ``auto`` decodes a JPEG at the largest DCT reduction (1/2, 1/4, 1/8) that still
+    leaves twice the size that is resized to; ``full`` always decodes all of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(ge=1, le=4096, description="samples' width in pixels")
+    height: int = Field(ge=1, le=4096, description="samples' height in pixels")
+    resize: Literal["stretch", "letterbox", "center_crop"] = "stretch"
+    interpolation: Literal["area", "linear", "cubic", "nearest", "lanczos"] = "area"
+    decode: Literal["auto", "full"] = "auto"
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the canonical JSON of all fields."""
+        canonical = json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def sample_shape_hwc(self) -> tuple[int, int, int]:
+        """``(height, width, 3)``."""
+        return (self.height, self.width, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What is refused before a decoder sees it."""
+
+    max_bytes: int = 32 * 1024 * 1024
+    max_pixels: int = MAX_IMAGE_PIXELS
+
+
+DEFAULT_LIMITS = ImageLimits()
+
+
+def resized_size(width: int, height: int, spec: PreprocessSpec) -> tuple[int, int]:
+    """The (width, height) that a whole picture is resized to, before padding or cropping."""
+    if spec.resize == "stretch":
+        return spec.width, spec.height
+    pick = min if spec.resize == "letterbox" else max
+    scale = pick(spec.width / width, spec.height / height)
+    scaled = max(1, round(width * scale)), max(1, round(height * scale))
+    if spec.resize == "letterbox":
+        return min(scaled[0], spec.width), min(scaled[1], spec.height)
+    return max(scaled[0], spec.width), max(scaled[1], spec.height)
+
+
+def dct_reduction(header: ImageHeader, spec: PreprocessSpec) -> int:
+    """1, 2, 4 or 8: how much smaller a JPEG may be decoded under ``spec``."""
+    if header.kind != "jpeg" or spec.decode == "full":
+        return 1
+    width, height = resized_size(header.width, header.height, spec)
+    for factor in (8, 4, 2):
+        # libjpeg rounds a reduced side up.
+        if -(-header.width // factor) >= 2 * width and -(-header.height // factor) >= 2 * height:
+            return factor
+    return 1
+
+
+def check_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeader:
+    """Gives an encoded image's header if it may be decoded.
+
+    Raises:
+        FrameRejected: it is empty, of another type, broken, or larger than the limits.
+    """
+    if len(data) > limits.max_bytes:
+        raise FrameRejected(
+            "too_many_bytes", f"{len(data)} bytes, expected at most {limits.max_bytes}"
+        )
+    header = read_header(data)
+    if header.width * header.height > limits.max_pixels:
+        raise FrameRejected(
+            "too_many_pixels",
+            f"{header.width}x{header.height} pixels, expected at most {limits.max_pixels} in all",
+        )
+    return header
+
+
+def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> ImageHwc:
+    """Decodes to ``[H, W, 3]`` uint8 BGR, no larger than ``spec`` needs, turned as EXIF says.
+
+    Greyscale becomes three equal channels, 16-bit keeps its upper 8, alpha is dropped. Releases the
+    GIL while it decodes.
+
+    Raises:
+        FrameRejected: ``corrupt``.
+    """
+    encoded = np.frombuffer(data, np.uint8)
+    try:
+        image_hwc = cv2.imdecode(encoded, _REDUCED_READ[dct_reduction(header, spec)])
+    except cv2.error as cause:
+        raise FrameRejected("corrupt", f"the {header.kind} can't be decoded: {cause}") from cause
+    if image_hwc is None:
+        raise FrameRejected("corrupt", f"the {header.kind} can't be decoded ({len(data)} bytes)")
+    return image_hwc  # pyright: ignore[reportReturnType]  cv2's stubs say ndarray of any number
+
+
+def write_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:
+    """Resizes a BGR picture into ``row_hwc``, ``[height, width, 3]`` uint8 RGB, contiguous.
+
+    Grey pictures (``[H, W]``) become three equal channels. Nothing of the size of the picture is
+    allocated; the row is written in place.
+    """
+    width, height = resized_size(image_hwc.shape[1], image_hwc.shape[0], spec)
+    small_hwc = cv2.resize(
+        image_hwc, (width, height), interpolation=_INTERPOLATION[spec.interpolation]
+    )
+    to_rgb = cv2.COLOR_GRAY2RGB if small_hwc.ndim == 2 else cv2.COLOR_BGR2RGB
+    if (height, width) == row_hwc.shape[:2]:
+        cv2.cvtColor(small_hwc, to_rgb, dst=row_hwc)
+        return
+    rgb_hwc = cv2.cvtColor(small_hwc, to_rgb)
+    if spec.resize == "letterbox":
+        row_hwc[:] = _LETTERBOX_GREY
+        top, left = (spec.height - height) // 2, (spec.width - width) // 2
+        row_hwc[top : top + height, left : left + width] = rgb_hwc
+    else:
+        top, left = (height - spec.height) // 2, (width - spec.width) // 2
+        row_hwc[:] = rgb_hwc[top : top + spec.height, left : left + spec.width]
+
+
+def load_sample(
+    data: bytes, spec: PreprocessSpec, limits: ImageLimits = DEFAULT_LIMITS
+) -> ImageHwc:
+    """From encoded bytes to a new sample, ``[height, width, 3]`` uint8 RGB: what the worker sees.
+
+    Raises:
+        FrameRejected: see ``check_image`` and ``decode_image``.
+    """
+    row_hwc = np.empty(spec.sample_shape_hwc, np.uint8)
+    write_sample(decode_image(data, check_image(data, limits), spec), spec, row_hwc)
+    return row_hwc

@@ -1,0 +1,164 @@
+"""The values that travel between stages, and the legend of their shapes.
+
+Shape legend, used in names and docstrings everywhere:
+
+    N  frames in a batch        H, W  rows and columns of pixels
+    C  channels, always 3       K     classes
+
+A suffix names the axis order: ``image_hwc`` is ``[H, W, C]``, ``batch_nhwc`` is ``[N, H, W, C]``,
+``logits_nk`` is ``[N, K]``. Durations are float seconds; ``captured_at`` and ``scored_at`` are Unix
+seconds; every name that ends in ``_mono_s`` is on the monotonic clock and is never written out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageHwc: TypeAlias = NDArray[np.uint8]
+"""One picture, ``[H, W, C]`` uint8. BGR where OpenCV made it, RGB once it is a sample."""
+
+BatchNhwc: TypeAlias = NDArray[np.uint8]
+"""Samples side by side, ``[N, H, W, C]`` uint8 RGB."""
+
+LogitsNk: TypeAlias = NDArray[np.float32]
+"""What a network says of a batch, ``[N, K]`` float32, before any activation."""
+
+Delivery: TypeAlias = Literal["lossless", "live"]
+ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
+RejectReason: TypeAlias = Literal[
+    "empty",
+    "unsupported_type",
+    "too_many_bytes",
+    "too_many_pixels",
+    "corrupt",
+    "bad_output",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a frame stands in its source: what may be committed is decided from these alone.
+
+    ``topic`` is the Kafka topic, or the name of a file, folder or camera. ``generation`` counts the
+    assignments of a partition to this worker; outcomes of an older one are refused.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture as it came in, and what is known of it.
+
+    ``payload`` is the encoded image (JPEG, PNG, WebP) as bytes, or ``[H, W, C]`` uint8 BGR where the
+    source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live streams: a
+    result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label where a
+    synthetic source knows it. ``defect`` is set by a source that knows the frame can't be decoded.
+    """
+
+    position: Position
+    stream: str
+    payload: bytes | ImageHwc
+    captured_at: float
+    received_mono_s: float
+    max_age_s: float | None = None
+    truth: str | None = None
+    defect: str | None = None
+    trace_id: str | None = None
+
+    @property
+    def frame_id(self) -> str:
+        """``topic/partition/offset``: the same at each delivery of this frame."""
+        at = self.position
+        return f"{at.topic}/{at.partition}/{at.offset}"
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory held by the payload."""
+        payload = self.payload
+        return len(payload) if isinstance(payload, bytes) else payload.nbytes
+
+    def is_stale(self, now_unix_s: float) -> bool:
+        """Whether a result at ``now_unix_s`` would be later than the frame's deadline."""
+        return self.max_age_s is not None and now_unix_s - self.captured_at > self.max_age_s
+
+    def without_payload(self) -> Frame:
+        """The same frame with its bytes let go: for outcomes that wait in a queue."""
+        return replace(self, payload=b"")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """The model that scored a frame. ``sha256`` is of the bytes that were loaded; ``epoch`` rises
+    by one at each swap within a worker's life."""
+
+    name: str
+    version: int
+    sha256: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One class and the model's confidence in it, 0 to 1."""
+
+    label: str
+    class_id: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a frame's time went, in seconds. ``batch_s`` is the wait for its batch to be full."""
+
+    queue_s: float
+    decode_s: float
+    batch_s: float
+    infer_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A frame that a model scored. ``width`` and ``height`` are the original picture's."""
+
+    frame: Frame
+    model: ModelIdentity
+    predictions: tuple[Prediction, ...]
+    scored_at: float
+    width: int
+    height: int
+    timings: Timings
+
+    @property
+    def top(self) -> Prediction:
+        """The best prediction."""
+        return self.predictions[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """A frame of a live stream that was given up in favour of a fresher one."""
+
+    frame: Frame
+    reason: ShedReason
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A frame that can never work. ``detail`` says to a person what is wrong with it."""
+
+    frame: Frame
+    reason: RejectReason
+    detail: str
+    decided_at: float
+
+
+Outcome: TypeAlias = Scored | Shed | Rejected

@@ -1,0 +1,1 @@
+"""Trains networks and publishes them as artifacts."""
