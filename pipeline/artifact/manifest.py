@@ -48,14 +48,16 @@ class Contract(_Strict):
 class Manifest(_Strict):
     """``manifest.json``. Written last, so an artifact without one is not there yet."""
 
-    schema_: Literal["headrace.artifact/1"] = Field("headrace.artifact/1", alias="schema")
+    schema_: Literal["headrace.artifact/1"] = Field(default="headrace.artifact/1", alias="schema")
     name: str
     version: int = Field(ge=1)
     created_at: str = Field(description="RFC 3339, UTC")
     sha256: str = Field(pattern=_SHA256, description="of model.pt")
     size_bytes: int = Field(ge=1, description="of model.pt")
     golden_sha256: str = Field(pattern=_SHA256, description="of golden.npz")
-    golden_tolerance: float = Field(1e-3, gt=0, description="greatest difference of a golden logit")
+    golden_tolerance: float = Field(
+        default=1e-3, gt=0, description="greatest difference of a golden logit"
+    )
     contract: Contract
     torch_version: str
     exported_by: Literal["script", "trace"]

@@ -1,0 +1,201 @@
+"""Where a registry's bytes lie: a folder, or an object store behind fsspec."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import fsspec
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.errors import ConfigError
+
+CLAIM_FILE = "claim"
+_LOCK_FILE = ".lock"
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder."""
+
+    name: str
+    is_folder: bool
+
+
+class Storage(Protocol):
+    """Files by their path below a root, ``/`` between the parts. Thread-safe.
+
+    All of it raises ``OSError``; a path that isn't there is a ``FileNotFoundError``.
+    """
+
+    def entries(self, folder: str) -> list[Entry]:
+        """What lies in a folder, in no order; ``""`` is the root."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """A file's whole content, read once."""
+        ...
+
+    def write(self, path: str, content: bytes) -> None:
+        """Writes or replaces a file: durable when this returns, and never seen in part."""
+        ...
+
+    def claim(self, folder: str) -> bool:
+        """Makes a folder, and its parents; False where somebody else has made it before."""
+        ...
+
+    def locked(self, folder: str) -> AbstractContextManager[None]:
+        """Keeps other writers of a folder away, as far as the storage can; let go by a death."""
+        ...
+
+
+def open_storage(url: str) -> Storage:
+    """The storage behind a folder's path or an fsspec URL. Nothing is created or looked at.
+
+    Raises:
+        ConfigError: the URL's protocol is unknown or its package isn't installed.
+    """
+    if not url:
+        raise ConfigError(
+            "the registry's URL is empty, expected a folder or a URL: give --registry"
+        )
+    protocol = url.partition("://")[0]
+    try:
+        filesystem, root = url_to_fs(url)
+    except ImportError as cause:
+        extra = _EXTRAS.get(protocol)
+        remedy = f"pip install 'headrace[{extra}]'" if extra else "install the package it names"
+        raise ConfigError(
+            f"the registry {url!r} needs a package that isn't installed ({cause}): {remedy}"
+        ) from cause
+    except ValueError as cause:
+        raise ConfigError(
+            f"the registry is {url!r}, expected a folder or an fsspec URL (s3://…, gs://…): {cause}"
+        ) from cause
+    if isinstance(filesystem, LocalFileSystem):
+        return LocalStorage(Path(str(root)))
+    return ObjectStorage(filesystem, str(root))
+
+
+class LocalStorage:
+    """A folder. Safe among threads and processes: ``mkdir``, ``rename`` and ``flock`` decide."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def entries(self, folder: str) -> list[Entry]:
+        """See ``Storage.entries``."""
+        with os.scandir(self._root / folder) as found:
+            return [Entry(each.name, each.is_dir()) for each in found]
+
+    def read(self, path: str) -> bytes:
+        """See ``Storage.read``."""
+        return (self._root / path).read_bytes()
+
+    def write(self, path: str, content: bytes) -> None:
+        """Writes beside the target, then renames over it: a rename is atomic within a folder."""
+        target = self._root / path
+        descriptor, beside = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                # mkstemp makes it private; a registry is read by other users' workers.
+                os.fchmod(file.fileno(), 0o644)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(beside).replace(target)
+        except BaseException:
+            Path(beside).unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+
+    def claim(self, folder: str) -> bool:
+        """See ``Storage.claim``."""
+        target = self._root / folder
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.mkdir()
+        except FileExistsError:
+            return False
+        # The number must still be taken after a power cut, and the model's own folder be there.
+        _sync_folder(target.parent)
+        _sync_folder(target.parent.parent)
+        return True
+
+    @contextlib.contextmanager
+    def locked(self, folder: str) -> Iterator[None]:
+        """See ``Storage.locked``. The kernel lets go of it when the process dies."""
+        with (self._root / folder / _LOCK_FILE).open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class ObjectStorage:
+    """A bucket, or memory. A put is atomic there and durable when it returns. Thread-safe.
+
+    Folders don't exist in object stores: a version is claimed by the exclusive creation of a small
+    object in it, which is as exclusive as the store's own conditional put.
+    """
+
+    def __init__(self, filesystem: fsspec.AbstractFileSystem, root: str) -> None:
+        self._filesystem = filesystem
+        self._root = root.rstrip("/")
+        self._lock = threading.RLock()
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def entries(self, folder: str) -> list[Entry]:
+        """See ``Storage.entries``. Never a cached listing: it would hide new versions."""
+        path = self._path(folder)
+        self._filesystem.invalidate_cache(path)
+        found = self._filesystem.ls(path, detail=True)
+        return [
+            Entry(str(each["name"]).rstrip("/").rpartition("/")[2], each["type"] == "directory")
+            for each in found
+        ]
+
+    def read(self, path: str) -> bytes:
+        """See ``Storage.read``."""
+        content = self._filesystem.cat_file(self._path(path))
+        return content.encode() if isinstance(content, str) else content
+
+    def write(self, path: str, content: bytes) -> None:
+        """One put."""
+        self._filesystem.pipe_file(self._path(path), content)
+
+    def claim(self, folder: str) -> bool:
+        """See ``Storage.claim``."""
+        with self._lock:
+            try:
+                self._filesystem.pipe_file(
+                    self._path(f"{folder}/{CLAIM_FILE}"), b"claimed\n", mode="create"
+                )
+            except FileExistsError:
+                return False
+            return True
+
+    @contextlib.contextmanager
+    def locked(self, folder: str) -> Iterator[None]:
+        """Keeps away this process's threads only: object stores have no locks."""
+        del folder
+        with self._lock:
+            yield

@@ -1,0 +1,93 @@
+"""Tiny real networks, published as real artifacts: for the tests of registry, engine and swap."""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pipeline.artifact.artifact import Draft, Golden
+from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.registry import Registry
+from pipeline.preprocess import PreprocessSpec
+
+LABELS = ("dark", "mid", "bright")
+SPEC = PreprocessSpec(width=24, height=24)
+
+
+class _Tiny(torch.nn.Module):
+    """``[N, H, W, 3]`` uint8 → ``logits[n, k] = k * (mean pixel of n / 255 + bias)``."""
+
+    def __init__(self, classes: int, bias: float) -> None:
+        super().__init__()
+        self.steps_k = torch.nn.Buffer(torch.arange(classes, dtype=torch.float32))
+        self.bias = bias
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        return (mean_n1 + self.bias) * self.steps_k
+
+
+def expected_logits(
+    batch_nhwc: NDArray[np.uint8], classes: int = len(LABELS), bias: float = 0.0
+) -> NDArray[np.float32]:
+    """What ``tiny_model_bytes`` answers, computed by numpy.
+
+    With ``mean / 255 + bias`` above 0 the last class is the best one, below 0 the first; a higher
+    ``bias`` means more confidence, so two models can be told apart by their results too.
+    """
+    mean_n1 = batch_nhwc.astype(np.float64).mean(axis=(1, 2, 3))[:, None] / 255
+    return ((mean_n1 + bias) * np.arange(classes)).astype(np.float32)
+
+
+@functools.cache
+def tiny_model_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
+    """A scripted, frozen TorchScript file of ``_Tiny``: any H and W, any N."""
+    frozen = torch.jit.freeze(torch.jit.script(_Tiny(classes, bias).eval()))
+    buffer = io.BytesIO()
+    torch.jit.save(frozen, buffer)
+    return buffer.getvalue()
+
+
+def golden_inputs(spec: PreprocessSpec = SPEC, count: int = 4, seed: int = 0) -> NDArray[np.uint8]:
+    """``[count, H, W, 3]`` of noise, darker to brighter."""
+    rng = np.random.default_rng(seed)
+    tops = np.linspace(32, 255, count)
+    rows = [rng.integers(0, int(top), spec.sample_shape_hwc, np.uint8) for top in tops]
+    return np.stack(rows)
+
+
+def tiny_draft(
+    name: str = "tiny",
+    labels: tuple[str, ...] = LABELS,
+    bias: float = 0.0,
+    spec: PreprocessSpec = SPEC,
+) -> Draft:
+    """A draft of the tiny network, with golden logits from numpy, not from torch."""
+    inputs_nhwc = golden_inputs(spec)
+    return Draft(
+        name=name,
+        model=tiny_model_bytes(len(labels), bias),
+        golden=Golden(inputs_nhwc, expected_logits(inputs_nhwc, len(labels), bias)),
+        contract=Contract.of(labels, spec),
+        exported_by="script",
+        torch_version=torch.__version__,
+        metrics={"accuracy": 0.5},
+    )
+
+
+def publish_tiny(
+    registry: Registry | str,
+    name: str = "tiny",
+    labels: tuple[str, ...] = LABELS,
+    bias: float = 0.0,
+    spec: PreprocessSpec = SPEC,
+    aliases: tuple[str, ...] = (LATEST,),
+) -> Manifest:
+    """Publishes a tiny network; give each version another ``bias`` to make its bytes differ."""
+    target = Registry(registry) if isinstance(registry, str) else registry
+    return target.publish(tiny_draft(name, labels, bias, spec), aliases)
