@@ -16,51 +16,65 @@ class Section(BaseModel):
 class ModelSettings(Section):
     """Which model scores, and where it comes from."""
 
-    name: str = Field("", description="model's name in the registry, `NAME[@VERSION or @ALIAS]`")
-    registry: str = Field("registry", description="fsspec URL or folder of the registry")
+    name: str = Field(
+        default="", description="model's name in the registry, `NAME[@VERSION or @ALIAS]`"
+    )
+    registry: str = Field(default="registry", description="fsspec URL or folder of the registry")
     watch_interval_s: float = Field(
-        1.0, gt=0, description="seconds between looks at the alias for a new version"
+        default=1.0, gt=0, description="seconds between looks at the alias for a new version"
     )
 
 
 class IntakeSettings(Section):
     """How much may be in the pipeline at once."""
 
-    max_frames: int = Field(256, ge=1, description="frames in flight, from poll to durable outcome")
+    max_frames: int = Field(
+        default=256, ge=1, description="frames in flight, from poll to durable outcome"
+    )
     max_bytes: int = Field(
-        256 * 1024 * 1024,
+        default=256 * 1024 * 1024,
         ge=1,
         description="bytes of frames in flight, from poll to durable outcome",
     )
-    poll_frames: int = Field(32, ge=1, description="most frames taken from a source by one poll")
+    poll_frames: int = Field(
+        default=32, ge=1, description="most frames taken from a source by one poll"
+    )
     live_queue_frames: int = Field(
-        2, ge=1, description="frames of one live stream that may wait for decoding; older are shed"
+        default=2,
+        ge=1,
+        description="frames of one live stream that may wait for decoding; older are shed",
     )
 
 
 class DecodeSettings(Section):
     """The pool that turns pictures into samples."""
 
-    threads: int = Field(0, ge=0, description="decode threads; 0: as many as usable cores")
-    max_image_bytes: int = Field(32 * 1024 * 1024, ge=1, description="larger frames are rejected")
-    max_image_pixels: int = Field(1 << 26, ge=1, description="larger pictures are rejected")
+    threads: int = Field(default=0, ge=0, description="decode threads; 0: as many as usable cores")
+    max_image_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=1, description="larger frames are rejected"
+    )
+    max_image_pixels: int = Field(default=1 << 26, ge=1, description="larger pictures are rejected")
 
 
 class BatchSettings(Section):
     """When a batch closes. Buckets are the powers of two up to `max_size`, and `max_size`."""
 
-    max_size: int = Field(32, ge=1, le=1024, description="most frames in a batch")
+    max_size: int = Field(default=32, ge=1, le=1024, description="most frames in a batch")
     max_wait_s: float = Field(
-        0.02, ge=0, description="longest wait of a batch's oldest frame for company, in seconds"
+        default=0.02,
+        ge=0,
+        description="longest wait of a batch's oldest frame for company, in seconds",
     )
 
 
 class EngineSettings(Section):
     """Where and how the network runs."""
 
-    device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`")
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda` or `cuda:N`")
     threads: int = Field(
-        0, ge=0, description="torch threads; 0: one on up to two cores, else the cores less one"
+        default=0,
+        ge=0,
+        description="torch threads; 0: one on up to two cores, else the cores less one",
     )
 
 
@@ -68,42 +82,44 @@ class SinkSettings(Section):
     """How results are written."""
 
     retry_for_s: float = Field(
-        30.0,
+        default=30.0,
         ge=0,
         description="a sink that fails for longer than this, in seconds, ends the worker",
     )
     dead_letter: str = Field(
-        "", description="sink URL for rejected frames; empty: beside a jsonl or Kafka sink"
+        default="", description="sink URL for rejected frames; empty: beside a jsonl or Kafka sink"
     )
 
 
 class ServerSettings(Section):
     """The HTTP server with metrics, health and the live page."""
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65535, description="port; 0: any free one")
-    enabled: bool = Field(True, description="whether there is a server at all")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port; 0: any free one")
+    enabled: bool = Field(default=True, description="whether there is a server at all")
 
 
 class LifecycleSettings(Section):
     """Ends and deadlines."""
 
-    max_frames: int = Field(0, ge=0, description="stop after this many frames; 0: never")
+    max_frames: int = Field(default=0, ge=0, description="stop after this many frames; 0: never")
     drain_timeout_s: float = Field(
-        30.0,
+        default=30.0,
         gt=0,
         description="longest time for frames in flight to finish after a stop, in seconds",
     )
     stall_timeout_s: float = Field(
-        30.0, gt=0, description="not live after a stage with work made no progress for so long"
+        default=30.0,
+        gt=0,
+        description="not live after a stage with work made no progress for so long",
     )
 
 
 class Settings(Section):
     """Everything a worker needs to know."""
 
-    sources: tuple[str, ...] = Field((), description="source URLs")
-    sinks: tuple[str, ...] = Field(("stdout:",), description="sink URLs")
+    sources: tuple[str, ...] = Field(default=(), description="source URLs")
+    sinks: tuple[str, ...] = Field(default=("stdout:",), description="sink URLs")
     model: ModelSettings = ModelSettings()
     intake: IntakeSettings = IntakeSettings()
     decode: DecodeSettings = DecodeSettings()
@@ -113,5 +129,5 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="logs on stderr"
+        default="info", description="logs on stderr"
     )

@@ -103,7 +103,7 @@ def _read_jpeg(data: bytes) -> ImageHeader:
 
 
 def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of the first directory; 1 (upright) where it is missing or broken, as OpenCV does."""
+    """Tag 0x0112 of the first directory; 1 (upright) where it is missing or broken."""
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
     if order is None:
         return 1

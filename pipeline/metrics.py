@@ -22,7 +22,7 @@ costs a series in every scrape."""
 
 @dataclass(frozen=True, slots=True)
 class FrameCounts:
-    """All frame counters of one moment, taken under one lock: keyed by stream, or (stream, reason)."""
+    """All frame counters of one moment, taken under one lock, by stream or (stream, reason)."""
 
     received: dict[str, int]
     scored: dict[str, int]
@@ -36,64 +36,66 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
-        on = {"registry": self.registry}
+        on = self.registry
         self.stage_duration = Histogram(
             "headrace_stage_duration_seconds",
-            "Time that one frame (queue, decode, batch) or one batch (infer, sink) spent in a stage",
+            "Time that a frame (queue, decode, batch) or batch (infer, sink) spent in a stage",
             ["stage"],
             buckets=STAGE_BUCKETS_S,
-            **on,
+            registry=on,
         )
         self.frame_age = Histogram(
             "headrace_frame_age_seconds",
             "From a frame's capture to its score",
             buckets=AGE_BUCKETS_S,
-            **on,
+            registry=on,
         )
         self.frame_latency = Histogram(
             "headrace_frame_latency_seconds",
             "From a frame's arrival in the worker to its acknowledged outcome",
             buckets=AGE_BUCKETS_S,
-            **on,
+            registry=on,
         )
         self.batch_size = Histogram(
-            "headrace_batch_size", "Frames in a batch", buckets=SIZE_BUCKETS, **on
+            "headrace_batch_size", "Frames in a batch", buckets=SIZE_BUCKETS, registry=on
         )
         self.batch_close = Counter(
-            "headrace_batch_close_total", "Batches, by what closed them", ["reason"], **on
+            "headrace_batch_close_total", "Batches, by what closed them", ["reason"], registry=on
         )
         self.channel_depth = Gauge(
-            "headrace_channel_depth", "Items waiting between two stages", ["channel"], **on
+            "headrace_channel_depth", "Items waiting between two stages", ["channel"], registry=on
         )
         self.model_info = Gauge(
             "headrace_model_info",
             "1 for the model that scores now",
             ["model", "version", "sha256"],
-            **on,
+            registry=on,
         )
         self.model_swaps = Counter(
             "headrace_model_swaps_total",
-            "Tries to swap the model, by what came of them",
+            "Tries to swap the model, by result",
             ["result"],
-            **on,
+            registry=on,
         )
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",
             buckets=PAUSE_BUCKETS_S,
-            **on,
+            registry=on,
         )
         self.source_up = Gauge(
-            "headrace_source_up", "1 while a source is connected", ["source"], **on
+            "headrace_source_up", "1 while a source is connected", ["source"], registry=on
         )
         self.source_reconnects = Counter(
             "headrace_source_reconnects_total",
-            "Times that a source was connected again",
+            "Connections of a source made again",
             ["source"],
-            **on,
+            registry=on,
         )
         self.sink_retries = Counter(
-            "headrace_sink_retries_total", "Writes to a sink that failed and were tried again", **on
+            "headrace_sink_retries_total",
+            "Writes to a sink that failed and were tried again",
+            registry=on,
         )
 
     def watch_frames(self, counts: Callable[[], FrameCounts]) -> None:
@@ -103,7 +105,7 @@ class Metrics:
 
 class _FrameCollector(Collector):
     """Reads all frame counters at one moment, so that at every scrape
-    ``received = scored + shed + rejected + in_flight``. Separate counters could not promise that."""
+    ``received = scored + shed + rejected + in_flight``. Separate counters can't promise that."""
 
     def __init__(self, counts: Callable[[], FrameCounts]) -> None:
         self._counts = counts

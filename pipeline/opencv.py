@@ -1,4 +1,7 @@
-"""OpenCV, imported in one place so that its limits hold everywhere: ``from pipeline.opencv import cv2``."""
+"""OpenCV, imported in one place so that its limits hold everywhere.
+
+Use it as ``from pipeline.opencv import cv2``.
+"""
 
 from __future__ import annotations
 

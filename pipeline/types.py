@@ -57,10 +57,11 @@ class Position:
 class Frame:
     """One picture as it came in, and what is known of it.
 
-    ``payload`` is the encoded image (JPEG, PNG, WebP) as bytes, or ``[H, W, C]`` uint8 BGR where the
-    source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live streams: a
-    result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label where a
-    synthetic source knows it. ``defect`` is set by a source that knows the frame can't be decoded.
+    ``payload`` is the encoded image (JPEG, PNG, WebP) as bytes, or ``[H, W, C]`` uint8 BGR where
+    the source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live
+    streams: a result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label
+    where a synthetic source knows it. ``defect`` is set by a source that knows the frame can't be
+    decoded.
     """
 
     position: Position

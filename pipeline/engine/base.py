@@ -18,7 +18,7 @@ class Engine(Protocol):
         """Where it runs: ``cpu`` or ``cuda:0``."""
         ...
 
-    def warm(self, buckets: tuple[int, ...]) -> None:
+    def warm(self, buckets: tuple[int, ...], sample_shape_hwc: tuple[int, int, int]) -> None:
         """Runs every batch size often enough that no later call is a slow first one."""
         ...
 

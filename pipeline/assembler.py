@@ -1,0 +1,252 @@
+"""The assembler: decode threads fill rows of preallocated batches, the engine thread takes them."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pipeline.batch import BatchPolicy, CloseReason, OpenBatch
+from pipeline.channel import ChannelClosed
+from pipeline.clock import Clock
+from pipeline.types import BatchNhwc, Frame, ImageHwc
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A decoded frame in its row. ``width`` and ``height`` are the original picture's."""
+
+    frame: Frame
+    row: int
+    width: int
+    height: int
+    queue_s: float
+    decode_s: float
+    decoded_mono_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples that are scored together by one model.
+
+    ``rows_nhwc`` is the whole preallocated slot; rows that no sample names hold old pixels.
+    """
+
+    rows_nhwc: BatchNhwc
+    samples: tuple[Sample, ...]
+    closed_by: CloseReason
+    slot: int
+
+    @property
+    def rows_used(self) -> int:
+        """Rows up to the last one in use."""
+        return max(sample.row for sample in self.samples) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A decode thread's right to write one row, until it completes or releases it."""
+
+    slot: int
+    row: int
+    image_hwc: ImageHwc
+
+
+class _Slot:
+    """One preallocated batch. Owned by: the assembler, under its lock."""
+
+    def __init__(self, number: int, rows_nhwc: BatchNhwc) -> None:
+        self.number = number
+        self.rows_nhwc = rows_nhwc
+        self.views_hwc = list(rows_nhwc)
+        self.reset()
+
+    def reset(self) -> None:
+        self.samples: list[Sample] = []
+        self.free = list(range(len(self.views_hwc)))[::-1]
+        self.decoding = 0
+        self.closed_by: CloseReason | None = None
+        self.oldest_mono_s = 0.0
+        self.deadline_mono_s: float | None = None
+
+
+class Assembler:
+    """Hands out rows in the order of claims and closed batches in the order they were opened.
+
+    Batches are computed from rows in place: nothing is stacked or copied. A row whose frame was
+    rejected is handed out again while its batch is open. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        slots: Sequence[BatchNhwc],
+        policy: BatchPolicy,
+        clock: Clock,
+        waiting: Callable[[], int],
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._waiting = waiting
+        self._slots = [_Slot(number, rows) for number, rows in enumerate(slots)]
+        self._idle = deque(self._slots)
+        self._filled: deque[_Slot] = deque()
+        self._capacity = len(slots[0])
+        self._infer_s = 0.0
+        self._engine_waits = False
+        self._draining = False
+        lock = threading.Lock()
+        self._has_room = threading.Condition(lock)
+        self._has_batch = threading.Condition(lock)
+
+    def claim(self, frame: Frame) -> Row:
+        """Gives a row for ``frame``, waiting for a free one.
+
+        Raises:
+            ChannelClosed: the pipeline was abandoned.
+        """
+        with self._has_room:
+            while True:
+                slot = self._open_slot()
+                if slot is not None:
+                    break
+                self._has_room.wait()
+            now = self._clock.monotonic()
+            if not slot.samples and not slot.decoding:
+                slot.oldest_mono_s, slot.deadline_mono_s = now, None
+            slot.decoding += 1
+            if frame.max_age_s is not None:
+                self._note_deadline(slot, frame, now)
+            row = slot.free.pop()
+            return Row(slot.number, row, slot.views_hwc[row])
+
+    def complete(self, row: Row, sample: Sample) -> None:
+        """The row holds its frame's pixels."""
+        with self._has_batch:
+            slot = self._slots[row.slot]
+            slot.samples.append(sample)
+            slot.decoding -= 1
+            self._wake_engine(slot)
+
+    def release(self, row: Row) -> None:
+        """The row's frame was given up: the row is free again."""
+        with self._has_batch:
+            slot = self._slots[row.slot]
+            slot.free.append(row.row)
+            slot.decoding -= 1
+            self._has_room.notify()
+            self._wake_engine(slot)
+
+    def next_batch(self) -> Batch:
+        """Waits for a closed batch and gives it to the engine thread.
+
+        Raises:
+            ChannelClosed: the assembler is closed and every batch was given out.
+        """
+        with self._has_batch:
+            self._engine_waits = True
+            while True:
+                slot = self._filled[0] if self._filled else None
+                if slot is not None and self._is_ready(slot):
+                    self._filled.popleft()
+                    if slot.samples:
+                        self._engine_waits = False
+                        reason = slot.closed_by or "drain"
+                        return Batch(slot.rows_nhwc, tuple(slot.samples), reason, slot.number)
+                    self._free(slot)
+                    continue
+                if self._draining and slot is None:
+                    raise ChannelClosed("assembler")
+                self._has_batch.wait(self._wait_s(slot))
+
+    def recycle(self, batch: Batch, infer_s: float) -> None:
+        """Takes a batch's rows back; ``infer_s`` is what the engine took for it."""
+        with self._has_batch:
+            self._infer_s = 0.8 * self._infer_s + 0.2 * infer_s
+            self._free(self._slots[batch.slot])
+
+    def limit(self, capacity: int) -> None:
+        """Sets the most frames a batch may hold from now on, at most the slots' rows."""
+        with self._has_batch:
+            self._capacity = min(capacity, len(self._slots[0].views_hwc))
+
+    def close(self) -> None:
+        """Nothing more will be claimed: what is decoded is given out, then the end."""
+        with self._has_batch:
+            self._draining = True
+            self._has_batch.notify_all()
+
+    def abandon(self) -> None:
+        """Closes and forgets everything: for a failure."""
+        with self._has_batch:
+            self._draining = True
+            self._filled.clear()
+            self._idle.clear()
+            self._has_batch.notify_all()
+            self._has_room.notify_all()
+
+    @property
+    def depth(self) -> int:
+        """Batches that are filling or wait for the engine."""
+        return len(self._filled)
+
+    def _open_slot(self) -> _Slot | None:
+        """The batch that takes frames, opening one if there is an idle slot."""
+        last = self._filled[-1] if self._filled else None
+        if last is not None and last.closed_by is None and last.free:
+            if len(last.samples) + last.decoding < self._capacity:
+                return last
+            last.closed_by = "full"
+        if not self._idle:
+            if self._draining:
+                raise ChannelClosed("assembler")
+            return None
+        slot = self._idle.popleft()
+        slot.reset()
+        self._filled.append(slot)
+        return slot
+
+    def _view(self, slot: _Slot) -> OpenBatch:
+        return OpenBatch(
+            decoded=len(slot.samples),
+            decoding=slot.decoding,
+            capacity=self._capacity,
+            oldest_mono_s=slot.oldest_mono_s,
+            deadline_mono_s=slot.deadline_mono_s,
+        )
+
+    def _is_ready(self, slot: _Slot) -> bool:
+        if slot.closed_by is None:
+            slot.closed_by = self._policy.close_reason(
+                self._view(slot),
+                now_mono_s=self._clock.monotonic(),
+                waiting=self._waiting(),
+                draining=self._draining,
+            )
+        if slot.closed_by is None and self._draining and not slot.decoding:
+            slot.closed_by = "drain"
+        return slot.closed_by is not None and not slot.decoding
+
+    def _wake_engine(self, slot: _Slot) -> None:
+        """Wakes the engine thread only where it will find a batch: a wake-up costs a turn of the
+        interpreter lock, and decode threads come by a thousand times a second."""
+        is_next = self._engine_waits and bool(self._filled) and self._filled[0] is slot
+        if is_next and self._is_ready(slot):
+            self._has_batch.notify()
+
+    def _wait_s(self, slot: _Slot | None) -> float | None:
+        if slot is None or slot.closed_by is not None or not (slot.samples or slot.decoding):
+            return None
+        wake_at = self._policy.wake_at_mono_s(self._view(slot))
+        return max(0.0, wake_at - self._clock.monotonic())
+
+    def _note_deadline(self, slot: _Slot, frame: Frame, now_mono_s: float) -> None:
+        left_s = frame.captured_at + (frame.max_age_s or 0.0) - self._clock.now()
+        start_by = now_mono_s + left_s - 2 * self._infer_s
+        if slot.deadline_mono_s is None or start_by < slot.deadline_mono_s:
+            slot.deadline_mono_s = start_by
+
+    def _free(self, slot: _Slot) -> None:
+        slot.samples = []
+        self._idle.append(slot)
+        self._has_room.notify_all()

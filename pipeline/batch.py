@@ -1,0 +1,85 @@
+"""When a batch closes, and the sizes it is run at. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+CloseReason: TypeAlias = Literal["full", "age", "deadline", "idle", "drain"]
+
+_LIVE_SHARE = 0.25
+"""A live batch may take a quarter of the deadline: one batch is computed while the next one fills,
+so a frame waits for at most two, and half is left for decoding, the sink and a busy machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """What the policy must know of a batch that is being filled.
+
+    ``oldest_mono_s`` is when its first frame joined; ``deadline_mono_s`` is the latest moment at
+    which it may start, if a live frame is in it.
+    """
+
+    decoded: int
+    decoding: int
+    capacity: int
+    oldest_mono_s: float
+    deadline_mono_s: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Frames in it, decoded or not."""
+        return self.decoded + self.decoding
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """Closes the batch that an idle engine waits for. While the engine is busy, batches only fill.
+
+    ``max_wait_s`` bounds the wait of the oldest frame. When nothing is left to decode, an idle
+    engine never waits. While decoding goes on it does: on a CPU both share the cores, and a batch
+    of one costs three times as much per frame as one of eight (docs/measurements.md).
+    """
+
+    max_wait_s: float
+
+    def close_reason(
+        self, batch: OpenBatch, *, now_mono_s: float, waiting: int, draining: bool
+    ) -> CloseReason | None:
+        """Why no further frame may join, or None. ``waiting`` frames wait for a decode thread."""
+        if batch.size >= batch.capacity:
+            return "full"
+        if not batch.size:
+            return None
+        if batch.deadline_mono_s is not None and now_mono_s >= batch.deadline_mono_s:
+            return "deadline"
+        if now_mono_s - batch.oldest_mono_s >= self.max_wait_s:
+            return "age"
+        if not waiting and not batch.decoding:
+            return "drain" if draining else "idle"
+        return None
+
+    def wake_at_mono_s(self, batch: OpenBatch) -> float:
+        """When ``close_reason`` can change by the mere passing of time."""
+        by_age = batch.oldest_mono_s + self.max_wait_s
+        return by_age if batch.deadline_mono_s is None else min(by_age, batch.deadline_mono_s)
+
+
+def buckets(max_size: int) -> tuple[int, ...]:
+    """The batch sizes that an engine is warmed for: powers of two, and ``max_size`` itself."""
+    sizes = [1]
+    while sizes[-1] * 2 < max_size:
+        sizes.append(sizes[-1] * 2)
+    return tuple(sizes) if max_size == 1 else (*sizes, max_size)
+
+
+def bucket_for(size: int, sizes: tuple[int, ...]) -> int:
+    """The smallest bucket that holds ``size`` frames."""
+    return next(bucket for bucket in sizes if bucket >= size)
+
+
+def live_capacity(infer_s: Mapping[int, float], max_age_s: float) -> int:
+    """The largest bucket that keeps a live stream's deadline, from measured seconds per bucket."""
+    fitting = [bucket for bucket, taken in infer_s.items() if taken <= max_age_s * _LIVE_SHARE]
+    return max(fitting, default=min(infer_s))

@@ -1,0 +1,36 @@
+"""How much may be in the pipeline at once."""
+
+from __future__ import annotations
+
+
+class Credits:
+    """Credits in frames and in bytes: taken when frames come in, given back when their outcome is
+    durable. One poll may overdraw the bytes, as a frame's size is known only once it is here; it
+    can't overdraw the frames. Pure. Owned by: the journal, under its lock.
+    """
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+        self._frames = 0
+        self._bytes = 0
+        self._largest_bytes = 1
+
+    def room(self, at_most: int) -> int:
+        """How many frames may come in now, of the largest size seen so far."""
+        frames = min(at_most, self._max_frames - self._frames)
+        bytes_left = self._max_bytes - self._bytes
+        if frames <= 0 or bytes_left <= 0:
+            return 0
+        return max(1, min(frames, bytes_left // self._largest_bytes))
+
+    def take(self, size_bytes: int) -> None:
+        """One frame came in."""
+        self._frames += 1
+        self._bytes += size_bytes
+        self._largest_bytes = max(self._largest_bytes, size_bytes)
+
+    def give_back(self, size_bytes: int) -> None:
+        """One frame is done."""
+        self._frames -= 1
+        self._bytes -= size_bytes

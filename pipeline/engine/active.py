@@ -1,0 +1,55 @@
+"""The model that scores now, and its one point of exchange."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.artifact.manifest import Contract
+from pipeline.engine.base import Engine
+from pipeline.types import ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveModel:
+    """An engine with everything that its scores mean: labels can't be parted from the network.
+
+    ``infer_s`` is the measured time of one batch for each bucket, in seconds.
+    """
+
+    identity: ModelIdentity
+    engine: Engine
+    contract: Contract
+    infer_s: Mapping[int, float]
+
+
+class ActiveSlot:
+    """Holds the active model. The engine thread reads it once a batch: one batch, one model.
+
+    The old model is let go with the last batch that holds it. Thread-safe.
+    """
+
+    def __init__(self, first: ActiveModel) -> None:
+        self._lock = threading.Lock()
+        self._model = first
+
+    @property
+    def model(self) -> ActiveModel:
+        """The model for the next batch."""
+        return self._model
+
+    def exchange(self, model: ActiveModel) -> ActiveModel:
+        """Makes ``model`` the active one and gives the one before.
+
+        Raises:
+            ValueError: its epoch isn't above the active one's.
+        """
+        with self._lock:
+            before = self._model
+            if model.identity.epoch <= before.identity.epoch:
+                raise ValueError(
+                    f"epoch {model.identity.epoch} after {before.identity.epoch}: epochs must rise"
+                )
+            self._model = model
+            return before

@@ -1,0 +1,166 @@
+"""The engine stage: takes closed batches, runs the active model, gives outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.assembler import Assembler, Batch, Sample
+from pipeline.batch import bucket_for, live_capacity
+from pipeline.channel import Channel, ChannelClosed
+from pipeline.clock import Clock
+from pipeline.engine.active import ActiveModel, ActiveSlot
+from pipeline.engine.base import Engine, EngineOutOfMemory
+from pipeline.engine.pause import TurnTimes
+from pipeline.engine.scoring import best_predictions
+from pipeline.metrics import Metrics
+from pipeline.types import (
+    BatchNhwc,
+    LogitsNk,
+    Outcome,
+    Prediction,
+    Rejected,
+    Scored,
+    Shed,
+    Timings,
+)
+
+
+class EngineStage:
+    """Scores one batch after the other. Owned by: the engine thread.
+
+    ``sizes`` are the buckets that engines were warmed for; ``max_age_s`` the tightest deadline of
+    the live sources, or None.
+    """
+
+    def __init__(
+        self,
+        active: ActiveSlot,
+        assembler: Assembler,
+        outcomes: Channel[list[Outcome]],
+        sizes: tuple[int, ...],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._active = active
+        self._assembler = assembler
+        self._outcomes = outcomes
+        self._sizes = sizes
+        self._clock = clock
+        self._metrics = metrics
+        stages = metrics.stage_duration
+        self._queue_s = stages.labels("queue").observe
+        self._decode_s = stages.labels("decode").observe
+        self._batch_s = stages.labels("batch").observe
+        self._infer_s = stages.labels("infer").observe
+        self.turns = TurnTimes()
+        self.max_age_s: float | None = None
+        self.on_batch: Callable[[int], None] | None = None
+
+    def run(self) -> None:
+        """Scores until the assembler is closed and empty."""
+        limited_for: ActiveModel | None = None
+        while True:
+            try:
+                batch = self._assembler.next_batch()
+            except ChannelClosed:
+                return
+            model = self._active.model
+            if self.max_age_s is not None and model is not limited_for:
+                self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
+                limited_for = model
+            started = self._clock.monotonic()
+            outcomes = self._score(batch, model, started)
+            taken_s = self._clock.monotonic() - started
+            self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
+            self._observe(batch, taken_s)
+            self._assembler.recycle(batch, taken_s)
+            self._outcomes.put(outcomes)
+
+    def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
+        now = self._clock.now()
+        fresh = [sample for sample in batch.samples if not sample.frame.is_stale(now)]
+        outcomes: list[Outcome] = [
+            Shed(sample.frame.without_payload(), "deadline", now)
+            for sample in batch.samples
+            if sample.frame.is_stale(now)
+        ]
+        if not fresh:
+            return outcomes
+        rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self._sizes)]
+        logits_nk = score_halving(model.engine, rows)
+        scored_at = self._clock.now()
+        infer_s = self._clock.monotonic() - started
+        classes = len(model.contract.labels)
+        if logits_nk.shape != (len(rows), classes):
+            detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
+            return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
+        logits_nk = logits_nk[[sample.row for sample in fresh]]
+        finite = [bool(row) for row in np.isfinite(logits_nk).all(axis=1)]
+        with np.errstate(invalid="ignore"):
+            predictions = best_predictions(logits_nk, model.contract.labels)
+        for sample, best, is_finite in zip(fresh, predictions, finite, strict=True):
+            if is_finite:
+                outcomes.append(_scored(sample, model, best, scored_at, (started, infer_s)))
+            else:
+                outcomes.append(self._bad(sample, "the model gave NaN or infinity", scored_at))
+        return outcomes
+
+    def _bad(self, sample: Sample, detail: str, now: float) -> Rejected:
+        return Rejected(sample.frame, "bad_output", detail, now)
+
+    def _observe(self, batch: Batch, taken_s: float) -> None:
+        started = self._clock.monotonic() - taken_s
+        now = self._clock.now()
+        for sample in batch.samples:
+            self._queue_s(sample.queue_s)
+            self._decode_s(sample.decode_s)
+            self._batch_s(started - sample.decoded_mono_s)
+            self._metrics.frame_age.observe(max(0.0, now - sample.frame.captured_at))
+        self._infer_s(taken_s)
+        self._metrics.batch_size.observe(len(batch.samples))
+        self._metrics.batch_close.labels(batch.closed_by).inc()
+        if self.on_batch is not None:
+            self.on_batch(len(batch.samples))
+
+
+def _scored(
+    sample: Sample,
+    model: ActiveModel,
+    best: tuple[Prediction, ...],
+    scored_at: float,
+    infer: tuple[float, float],
+) -> Scored:
+    started, infer_s = infer
+    return Scored(
+        frame=sample.frame,
+        model=model.identity,
+        predictions=best,
+        scored_at=scored_at,
+        width=sample.width,
+        height=sample.height,
+        timings=Timings(
+            queue_s=sample.queue_s,
+            decode_s=sample.decode_s,
+            batch_s=started - sample.decoded_mono_s,
+            infer_s=infer_s,
+        ),
+    )
+
+
+def score_halving(engine: Engine, rows_nhwc: BatchNhwc) -> LogitsNk:
+    """Scores a batch, in halves where the device has no room for it whole.
+
+    Raises:
+        EngineOutOfMemory: there is no room for a single row.
+    """
+    try:
+        return engine.score(rows_nhwc)
+    except EngineOutOfMemory:
+        if len(rows_nhwc) == 1:
+            raise
+    half = len(rows_nhwc) // 2
+    return np.concatenate(
+        [score_halving(engine, rows_nhwc[:half]), score_halving(engine, rows_nhwc[half:])]
+    )

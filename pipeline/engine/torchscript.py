@@ -1,0 +1,126 @@
+"""The TorchScript engine.
+
+torch.jit is deprecated since torch 2.11 in favour of torch.export, and still loads and runs; that
+is why it stands behind the ``Engine`` protocol (docs/decisions).
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import torch
+
+from pipeline.engine.base import EngineOutOfMemory
+from pipeline.errors import ArtifactRefused, ConfigError
+from pipeline.types import BatchNhwc, LogitsNk
+
+_WARM_RUNS = 3
+"""The profiling executor records in the first call at a new size and compiles in the second."""
+
+
+class TorchScriptEngine:
+    """A frozen TorchScript network on a CPU or a CUDA device. See ``Engine``.
+
+    Owned by: the engine thread once active, the swap thread before.
+    """
+
+    def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
+        self._module: torch.jit.ScriptModule | None = module
+        self._device = device
+        # Copies on a stream of their own overlap with the compute of the batch before.
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @property
+    def device(self) -> str:
+        """See ``Engine.device``."""
+        return str(self._device)
+
+    def warm(self, buckets: tuple[int, ...], sample_shape_hwc: tuple[int, int, int]) -> None:
+        """See ``Engine.warm``."""
+        for bucket in buckets:
+            batch_nhwc = np.zeros((bucket, *sample_shape_hwc), np.uint8)
+            for _ in range(_WARM_RUNS):
+                self.score(batch_nhwc)
+
+    def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+        """See ``Engine.score``."""
+        if self._module is None:
+            raise RuntimeError("the engine is closed")
+        try:
+            with torch.inference_mode():
+                logits_nk = self._module(self._to_device(torch.from_numpy(batch_nhwc)))
+                return logits_nk.float().cpu().numpy()
+        except torch.OutOfMemoryError as cause:
+            raise EngineOutOfMemory(f"no room for a batch of {len(batch_nhwc)}") from cause
+
+    def close(self) -> None:
+        """See ``Engine.close``."""
+        self._module = None
+        if self._copies is not None:
+            torch.cuda.empty_cache()
+
+    def _to_device(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        if self._copies is None:
+            return batch_nhwc
+        with torch.cuda.stream(self._copies):
+            on_device = batch_nhwc.to(self._device, non_blocking=True)
+        compute = torch.cuda.current_stream(self._device)
+        compute.wait_stream(self._copies)
+        # Without this the allocator may give the memory to the next copy while it is computed on.
+        on_device.record_stream(compute)
+        return on_device
+
+
+def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
+    """Loads a TorchScript file from its bytes: those that were hashed, never a path read again.
+
+    Raises:
+        ArtifactRefused: ``corrupt``; torch can't load it.
+    """
+    on = torch.device(device)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(io.BytesIO(model), map_location=on)
+    except (RuntimeError, ValueError) as cause:
+        first_line = str(cause).strip().splitlines()[0]
+        raise ArtifactRefused(
+            "corrupt",
+            f"torch {torch.__version__} can't load model.pt: {first_line}; "
+            "publish it again with this torch, or a newer one here",
+        ) from cause
+    return TorchScriptEngine(module.eval(), on)
+
+
+def choose_device(wanted: str) -> str:
+    """``auto`` becomes ``cuda:0`` where there is one, else ``cpu``.
+
+    Raises:
+        ConfigError: the device isn't one, or isn't there.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as cause:
+        raise ConfigError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N") from cause
+    if device.type == "cpu":
+        return "cpu"
+    there = torch.cuda.device_count()
+    if device.type != "cuda" or (device.index or 0) >= there:
+        raise ConfigError(
+            f"device {wanted!r} isn't there: torch sees {there} CUDA devices; use --device cpu"
+        )
+    return f"cuda:{device.index or 0}"
+
+
+def use_threads(threads: int) -> None:
+    """Sets how many threads torch may use for one forward pass, for the whole process."""
+    torch.set_num_threads(threads)
+
+
+def allocate_batch(shape_nhwc: tuple[int, int, int, int], device: str) -> BatchNhwc:
+    """Memory for a batch, page-locked where a CUDA device will read it directly."""
+    return torch.zeros(shape_nhwc, dtype=torch.uint8, pin_memory=device != "cpu").numpy()

@@ -1,0 +1,142 @@
+"""The journal: every frame from its arrival to its one durable outcome."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from pipeline.clock import Clock
+from pipeline.commit import Ledger, Partition
+from pipeline.credits import Credits
+from pipeline.metrics import MAX_STREAM_LABELS, FrameCounts
+from pipeline.order import StreamOrder
+from pipeline.types import Frame, Outcome, Rejected, Scored, Shed, ShedReason
+
+
+class Journal:
+    """Where a frame is written down when it comes in and crossed out when its outcome is durable.
+
+    One lock covers ledger, order, credits and counters, so ``received = scored + shed + rejected +
+    in_flight`` holds whenever somebody looks. Thread-safe.
+    """
+
+    def __init__(self, credit: Credits, clock: Clock) -> None:
+        self._clock = clock
+        self._credits = credit
+        self._ledger = Ledger()
+        self._order = StreamOrder()
+        self._freed = threading.Condition()
+        self._streams: set[str] = set()
+        self._received: defaultdict[str, int] = defaultdict(int)
+        self._scored: defaultdict[str, int] = defaultdict(int)
+        self._shed: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._rejected: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._sizes: dict[str, int] = {}
+        self._first_mono_s: float | None = None
+        self._last_mono_s: float | None = None
+
+    def room(self, at_most: int, timeout_s: float = 0.0) -> int:
+        """How many frames may come in; waits up to ``timeout_s`` for the first credit."""
+        with self._freed:
+            if not self._credits.room(at_most) and timeout_s:
+                self._freed.wait(timeout_s)
+            return self._credits.room(at_most)
+
+    def admit(self, frames: Iterable[Frame]) -> None:
+        """Writes down frames that came in, in their streams' order, and takes their credits."""
+        now = self._clock.monotonic()
+        with self._freed:
+            for frame in frames:
+                self._ledger.add(frame.position)
+                self._order.expect(frame)
+                size_bytes = frame.size_bytes
+                self._credits.take(size_bytes)
+                self._sizes[frame.frame_id] = size_bytes
+                self._received[self._label(frame.stream)] += 1
+            if self._first_mono_s is None:
+                self._first_mono_s = now
+            if self._last_mono_s is None:
+                self._last_mono_s = now
+
+    def turn_away(self, frame: Frame, reason: ShedReason) -> None:
+        """Counts a live frame that came while there was no credit: received and shed at once.
+
+        It has no row in the sink; there is no room left even for that.
+        """
+        with self._freed:
+            stream = self._label(frame.stream)
+            self._received[stream] += 1
+            self._shed[stream, reason] += 1
+            if self._first_mono_s is None:
+                self._first_mono_s = self._clock.monotonic()
+
+    def in_stream_order(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        """Takes outcomes as they come and gives those that may be written, each stream in order."""
+        ready: list[Outcome] = []
+        with self._freed:
+            for outcome in outcomes:
+                ready += self._order.release(outcome)
+        return ready
+
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        """Crosses out frames whose outcome is durable, counts them and gives back their credits."""
+        now = self._clock.monotonic()
+        with self._freed:
+            for outcome in outcomes:
+                frame = outcome.frame
+                if not self._ledger.finish(frame.position):
+                    continue
+                self._credits.give_back(self._sizes.pop(frame.frame_id))
+                self._count(outcome)
+            self._last_mono_s = now
+            self._freed.notify_all()
+
+    def next_offsets(self) -> dict[Partition, int]:
+        """What a source may commit now."""
+        with self._freed:
+            return self._ledger.next_offsets()
+
+    def counts(self) -> FrameCounts:
+        """All counters of one moment."""
+        with self._freed:
+            return FrameCounts(
+                received=dict(self._received),
+                scored=dict(self._scored),
+                shed=dict(self._shed),
+                rejected=dict(self._rejected),
+                in_flight=self._ledger.in_flight,
+            )
+
+    def idle_for_s(self) -> float:
+        """Seconds since something came of a frame while frames are in flight; 0 if none is."""
+        with self._freed:
+            if not self._ledger.in_flight or self._last_mono_s is None:
+                return 0.0
+            return self._clock.monotonic() - self._last_mono_s
+
+    def busy_s(self) -> float:
+        """From the first frame received to the last outcome durable, in seconds."""
+        with self._freed:
+            if self._first_mono_s is None or self._last_mono_s is None:
+                return 0.0
+            return max(0.0, self._last_mono_s - self._first_mono_s)
+
+    def _count(self, outcome: Outcome) -> None:
+        stream = self._label(outcome.frame.stream)
+        match outcome:
+            case Scored():
+                self._scored[stream] += 1
+            case Shed(reason=reason):
+                self._shed[stream, reason] += 1
+            case Rejected(reason=reason):
+                self._rejected[stream, reason] += 1
+
+    def _label(self, stream: str) -> str:
+        """The stream's own name, or ``other`` beyond the first 256: names come from outside."""
+        if stream in self._streams:
+            return stream
+        if len(self._streams) >= MAX_STREAM_LABELS:
+            return "other"
+        self._streams.add(stream)
+        return stream

@@ -1,0 +1,50 @@
+"""Each stream's order, kept while frames overtake each other inside the pipeline."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from pipeline.types import Frame, Outcome, Position
+
+
+@dataclass(slots=True)
+class _Line:
+    expected: deque[Position] = field(default_factory=deque[Position])
+    early: dict[Position, Outcome] = field(default_factory=dict[Position, Outcome])
+
+
+class StreamOrder:
+    """Holds back outcomes until all earlier frames of their stream have theirs.
+
+    A rejected frame is known sooner than its neighbour that waits for a batch. Bounded by the
+    frames in flight. Pure. Owned by: the journal, under its lock.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def expect(self, frame: Frame) -> None:
+        """Takes note of the next frame of its stream."""
+        self._lines.setdefault(frame.stream, _Line()).expected.append(frame.position)
+
+    def release(self, outcome: Outcome) -> list[Outcome]:
+        """Takes an outcome and gives those that may be written now, in order.
+
+        Raises:
+            ValueError: its frame isn't expected (any more).
+        """
+        frame = outcome.frame
+        line = self._lines.get(frame.stream)
+        if line is None:
+            raise ValueError(f"no frame of stream {frame.stream!r} is expected")
+        if line.expected[0] != frame.position:
+            line.early[frame.position] = outcome
+            return []
+        ready = [outcome]
+        line.expected.popleft()
+        while line.expected and line.expected[0] in line.early:
+            ready.append(line.early.pop(line.expected.popleft()))
+        if not line.expected:
+            del self._lines[frame.stream]  # names come from outside: keep none that is idle
+        return ready
