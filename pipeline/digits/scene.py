@@ -161,7 +161,7 @@ def _glyph(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _centre(rng: np.random.Generator, size_wh: tuple[float, float]) -> tuple[float, float]:
     """A point around which a digit of that size stays within the frame, but for a tenth of it."""
-    x, y = ((1.0 - side) / 2 + 0.04 for side in size_wh)
+    x, y = (max(0.0, (1.0 - side) / 2 + 0.04) for side in size_wh)
     return 0.5 + float(rng.uniform(-x, x)), 0.5 + float(rng.uniform(-y, y))
 
 
