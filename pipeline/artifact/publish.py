@@ -47,7 +47,8 @@ def publish_version(storage: Storage, draft: Draft, aliases: tuple[str, ...]) ->
     storage.write(f"{folder}/{GOLDEN_FILE}", golden)
     storage.write(f"{folder}/{TRITON_FILE}", triton)
     storage.write(f"{folder}/{MANIFEST_FILE}", _manifest_json(manifest))
-    storage.write(f"{draft.name}/{TRITON_FILE}", triton)
+    with storage.locked(draft.name):
+        storage.write(f"{draft.name}/{TRITON_FILE}", triton)
     for alias in aliases:
         move_alias(storage, draft.name, alias, version, only_forwards=True)
     return manifest

@@ -40,7 +40,7 @@ class Registry:
 
     def models(self) -> list[str]:
         """The names that have at least one complete version, sorted."""
-        with self._reaching(self.url):
+        with self._reaching(""):
             names = [each.name for each in self._storage.entries("") if each.is_folder]
         return sorted(name for name in names if is_name(name) and self.versions(name))
 
@@ -125,8 +125,10 @@ class Registry:
         check_name(draft.name)
         for alias in aliases:
             check_alias(alias)
-        with self._reaching(self.url):
+        try:
             return publish_version(self._storage, draft, aliases)
+        except OSError as cause:
+            raise self._unreachable(draft.name, cause) from cause
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Lets ``alias`` stand for a complete version, forwards or back. Atomic and durable.
@@ -184,7 +186,7 @@ class Registry:
                 ) from cause
 
     def _absent_version(self, name: str, version: int, selector: str) -> ArtifactRefused:
-        """``incomplete`` where the version's folder has no manifest, ``missing`` without a folder."""
+        """``incomplete`` where a version's folder has no manifest, ``missing`` without a folder."""
         if any(each.name == str(version) and each.is_folder for each in self._entries(name)):
             return ArtifactRefused(
                 "incomplete",
@@ -216,15 +218,18 @@ class Registry:
         except (FileNotFoundError, NotADirectoryError) as cause:
             raise ArtifactRefused(
                 "unreachable",
-                f"there is no registry at {self.url} ({what} wasn't found): `headrace train "
+                f"there is no registry at {self.url}: `headrace train "
                 f"--publish NAME --registry {self.url}` or `headrace publish` make one",
             ) from cause
         except OSError as cause:
-            raise ArtifactRefused(
-                "unreachable",
-                f"{what} in the registry {self.url} can't be reached ({cause}): check the path, "
-                f"its permissions, free space and the network",
-            ) from cause
+            raise self._unreachable(what, cause) from cause
+
+    def _unreachable(self, what: str, cause: OSError) -> ArtifactRefused:
+        return ArtifactRefused(
+            "unreachable",
+            f"{what or 'the list of models'} in the registry {self.url} can't be reached "
+            f"({cause}): check the path, its permissions, free space and the network",
+        )
 
 
 def _text(content: bytes) -> str:

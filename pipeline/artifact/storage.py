@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError
 
 CLAIM_FILE = "claim"
 _LOCK_FILE = ".lock"
+_WRITING = ".writing-"
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 
@@ -55,7 +56,10 @@ class Storage(Protocol):
         ...
 
     def locked(self, folder: str) -> AbstractContextManager[None]:
-        """Keeps other writers of a folder away, as far as the storage can; let go by a death."""
+        """Keeps other writers away from the files right in a folder, as far as the storage can.
+
+        A writer's death lets go of it.
+        """
         ...
 
 
@@ -105,7 +109,7 @@ class LocalStorage:
     def write(self, path: str, content: bytes) -> None:
         """Writes beside the target, then renames over it: a rename is atomic within a folder."""
         target = self._root / path
-        descriptor, beside = tempfile.mkstemp(prefix=".writing-", dir=target.parent)
+        descriptor, beside = tempfile.mkstemp(prefix=_WRITING, dir=target.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 # mkstemp makes it private; a registry is read by other users' workers.
@@ -134,9 +138,14 @@ class LocalStorage:
 
     @contextlib.contextmanager
     def locked(self, folder: str) -> Iterator[None]:
-        """See ``Storage.locked``. The kernel lets go of it when the process dies."""
+        """See ``Storage.locked``. The kernel lets go of it when the process dies.
+
+        Clears away what writers left that died in the middle: under the lock nobody else writes.
+        """
         with (self._root / folder / _LOCK_FILE).open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            for left in (self._root / folder).glob(f"{_WRITING}*"):
+                left.unlink(missing_ok=True)
             yield
 
 

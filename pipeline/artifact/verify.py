@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Contract, Manifest
-from pipeline.engine.base import Engine, EngineOutOfMemory
+from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.errors import ArtifactRefused
 from pipeline.types import LogitsNk
 
@@ -91,6 +91,8 @@ def check_golden(engine: Engine, artifact: Artifact) -> None:
         raise _wrong(
             artifact, f"the device has no memory for its golden batch ({cause})"
         ) from cause
+    except EngineFailed as cause:
+        raise _wrong(artifact, f"the network raises on its golden inputs ({cause})") from cause
     problem = _golden_problem(got_nk, artifact)
     if problem:
         raise _wrong(artifact, f"{problem}, on {engine.device}")
