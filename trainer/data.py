@@ -1,0 +1,148 @@
+"""Samples to learn from, prepared by the very function that the worker uses.
+
+Datasets give ``([H, W, 3] uint8 RGB tensor, class)``: any DataLoader can take them. Normalisation
+is the network's business (``trainer.served``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.digits import LABELS, Scene, Split
+from pipeline.preprocess import PreprocessSpec, load_sample
+from pipeline.types import ImageHwc
+
+DIGITS_TRAIN = 4000
+DIGITS_HELDOUT = 1000
+
+Loader: TypeAlias = DataLoader[tuple[Tensor, int]]
+"""Its batches are ``([N, H, W, 3] uint8, [N] int64)``."""
+
+_FIRST_SCENE = 1000
+"""The demo streams the held-out scenes from 0 on: a network isn't chosen by those it shows."""
+
+_SCENES = 16
+_FRAME_STRIDE = 46
+"""One more than a scene shows one digit for: each sample is another digit, at another moment."""
+
+
+class Samples(Dataset[tuple[Tensor, int]]):
+    """A Dataset of samples and classes, ``labels`` naming the classes."""
+
+    labels: tuple[str, ...]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """sha256 over what the samples are made of: a run is resumed on the same ones alone."""
+
+
+class DigitsData(Samples):
+    """Frames of synthetic digit cameras, rendered once and kept in memory as uint8 NHWC.
+
+    The samples pass through a JPEG and ``load_sample``, as the worker's do. Owned by one thread.
+    """
+
+    def __init__(
+        self, spec: PreprocessSpec, split: Split, count: int | None = None, seed: int = 0
+    ) -> None:
+        self.labels = tuple(LABELS)
+        self._spec = spec
+        numbers = range(_FIRST_SCENE, _FIRST_SCENE + _SCENES)
+        self._scenes = [Scene(number, seed=seed, split=split) for number in numbers]
+        self._samples_nhwc = torch.empty((0, *spec.sample_shape_hwc), dtype=torch.uint8)
+        self._classes: list[int] = []
+        self.grow(count or (DIGITS_TRAIN if split == "train" else DIGITS_HELDOUT))
+
+    def grow(self, count: int) -> None:
+        """Renders on until there are ``count`` samples; those there already stay as they are."""
+        start = len(self)
+        if count <= start:
+            return
+        samples_nhwc = np.empty((count, *self._spec.sample_shape_hwc), np.uint8)
+        samples_nhwc[:start] = self._samples_nhwc.numpy()
+        classes = np.zeros(count, np.int64)
+        classes[:start] = self._classes
+
+        def render(scene_number: int) -> None:
+            first = start + (scene_number - start) % _SCENES
+            for number in range(first, count, _SCENES):
+                samples_nhwc[number], classes[number] = self._render(number)
+
+        # A scene belongs to one thread; OpenCV lets go of the GIL in all that is slow here.
+        with ThreadPoolExecutor(2, thread_name_prefix="render") as pool:
+            list(pool.map(render, range(_SCENES)))
+        self._samples_nhwc, self._classes = torch.from_numpy(samples_nhwc), classes.tolist()
+
+    def _render(self, number: int) -> tuple[ImageHwc, int]:
+        scene = self._scenes[number % _SCENES]
+        frame = number // _SCENES * _FRAME_STRIDE
+        return load_sample(scene.jpeg(frame), self._spec), int(scene.label(frame))
+
+    def __len__(self) -> int:
+        return len(self._classes)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._samples_nhwc[index], self._classes[index]
+
+    @property
+    def digest(self) -> str:
+        """See ``Samples.digest``."""
+        digest = hashlib.sha256(self._samples_nhwc.numpy().tobytes())
+        digest.update(bytes(self._classes))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitData:
+    """Samples to learn from and samples to be judged by; none is in both."""
+
+    train: Samples
+    heldout: Samples
+    spec: PreprocessSpec
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes' names."""
+        return self.train.labels
+
+    @property
+    def digest(self) -> str:
+        """sha256 over both parts."""
+        return hashlib.sha256(f"{self.train.digest}{self.heldout.digest}".encode()).hexdigest()
+
+
+def digits(spec: PreprocessSpec, train_samples: int | None, seed: int) -> SplitData:
+    """Renders the synthetic digits; ``train_samples`` defaults to ``DIGITS_TRAIN``."""
+    train = DigitsData(spec, "train", train_samples, seed)
+    return SplitData(train, DigitsData(spec, "heldout", seed=seed), spec)
+
+
+def training_loader(samples: Samples, batch_size: int, epoch_seed: int, workers: int = 0) -> Loader:
+    """Shuffled batches of one epoch; ``epoch_seed`` alone decides the order, not ``workers``."""
+    return DataLoader(
+        samples,
+        batch_size=batch_size,
+        shuffle=True,
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(epoch_seed),
+        # A batch of one sample has no variance: batch normalisation refuses it.
+        drop_last=len(samples) > batch_size and len(samples) % batch_size == 1,
+    )
+
+
+def heldout_loader(samples: Samples, batch_size: int = 256, workers: int = 0) -> Loader:
+    """All samples in their order."""
+    return DataLoader(samples, batch_size=batch_size, num_workers=workers)
