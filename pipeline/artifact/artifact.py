@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -56,6 +57,9 @@ class Golden:
             raise _not_golden(cause) from cause
         # What zipfile says of a broken member, a method it doesn't know, an encrypted one.
         except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as cause:
+            raise _not_golden(cause) from cause
+        # What numpy says of a broken header, which it reads as Python's literals.
+        except (SyntaxError, TypeError, tokenize.TokenError) as cause:
             raise _not_golden(cause) from cause
 
 
