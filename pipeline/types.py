@@ -163,3 +163,17 @@ class Rejected:
 
 
 Outcome: TypeAlias = Scored | Shed | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class SwapEvent:
+    """One try to swap. ``result`` is ``swapped`` or a refusal's reason; ``at`` is Unix seconds."""
+
+    at: float
+    name: str
+    version: int
+    sha256: str
+    epoch: int
+    result: str
+    detail: str = ""
+    pause_s: float = 0.0

@@ -27,12 +27,17 @@ class Engine(Protocol):
 
         Raises:
             EngineOutOfMemory: the batch didn't fit; a smaller one may.
+            EngineFailed: the network raised an error of its own.
         """
         ...
 
     def close(self) -> None:
         """Frees the device's memory. Closing twice is harmless."""
         ...
+
+
+class EngineFailed(Exception):
+    """The network raised an error on a batch."""
 
 
 class EngineOutOfMemory(Exception):

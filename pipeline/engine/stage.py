@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,7 @@ from pipeline.batch import bucket_for, live_capacity
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
-from pipeline.engine.base import Engine, EngineOutOfMemory
+from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import best_predictions
 from pipeline.metrics import Metrics
@@ -25,6 +26,8 @@ from pipeline.types import (
     Shed,
     Timings,
 )
+
+log = logging.getLogger(__name__)
 
 
 class EngineStage:
@@ -89,10 +92,10 @@ class EngineStage:
         if not fresh:
             return outcomes
         rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self._sizes)]
-        logits_nk = score_halving(model.engine, rows)
+        classes = len(model.contract.labels)
+        logits_nk = score_halving(model.engine, rows, classes)
         scored_at = self._clock.now()
         infer_s = self._clock.monotonic() - started
-        classes = len(model.contract.labels)
         if logits_nk.shape != (len(rows), classes):
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
@@ -104,7 +107,9 @@ class EngineStage:
             if is_finite:
                 outcomes.append(_scored(sample, model, best, scored_at, (started, infer_s)))
             else:
-                outcomes.append(self._bad(sample, "the model gave NaN or infinity", scored_at))
+                outcomes.append(
+                    self._bad(sample, "the model gave NaN, infinity or an error", scored_at)
+                )
         return outcomes
 
     def _bad(self, sample: Sample, detail: str, now: float) -> Rejected:
@@ -149,8 +154,10 @@ def _scored(
     )
 
 
-def score_halving(engine: Engine, rows_nhwc: BatchNhwc) -> LogitsNk:
-    """Scores a batch, in halves where the device has no room for it whole.
+def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int) -> LogitsNk:
+    """Scores a batch, in halves where the device has no room for it whole or the network raises.
+
+    A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
 
     Raises:
         EngineOutOfMemory: there is no room for a single row.
@@ -160,7 +167,10 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc) -> LogitsNk:
     except EngineOutOfMemory:
         if len(rows_nhwc) == 1:
             raise
+    except EngineFailed as error:
+        if len(rows_nhwc) == 1:
+            log.warning("the network raised an error on a frame: %s", error)
+            return np.full((1, classes), np.nan, np.float32)
     half = len(rows_nhwc) // 2
-    return np.concatenate(
-        [score_halving(engine, rows_nhwc[:half]), score_halving(engine, rows_nhwc[half:])]
-    )
+    parts = (rows_nhwc[:half], rows_nhwc[half:])
+    return np.concatenate([score_halving(engine, part, classes) for part in parts])

@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import torch
 
-from pipeline.engine.base import EngineOutOfMemory
+from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.types import BatchNhwc, LogitsNk
 
@@ -54,6 +54,8 @@ class TorchScriptEngine:
                 return logits_nk.float().cpu().numpy()
         except torch.OutOfMemoryError as cause:
             raise EngineOutOfMemory(f"no room for a batch of {len(batch_nhwc)}") from cause
+        except (RuntimeError, torch.jit.Error) as cause:
+            raise EngineFailed(str(cause).strip().splitlines()[-1]) from cause
 
     def close(self) -> None:
         """See ``Engine.close``."""

@@ -1,0 +1,163 @@
+"""The swap: a watcher sees the alias move, makes the version ready and exchanges the models."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from pipeline.artifact.registry import Registry
+from pipeline.artifact.verify import check_compatible
+from pipeline.clock import Clock
+from pipeline.engine.active import ActiveModel, ActiveSlot
+from pipeline.engine.loading import Loader
+from pipeline.engine.pause import TurnTimes
+from pipeline.errors import ArtifactRefused, HeadraceError
+from pipeline.metrics import Metrics
+from pipeline.types import ModelIdentity, SwapEvent
+
+log = logging.getLogger(__name__)
+
+_FIRST_BATCH_WITHIN_S = 2.0
+"""How long to wait for the new model's first batch before its pause is written down as it is."""
+
+_PASSING = frozenset({"unreachable", "missing", "incomplete"})
+"""Refusals that may mend themselves: such a version is tried again at the next look."""
+
+_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
+"""Refusals for what the network is: its digest is refused under any version."""
+
+
+class ModelWatcher:
+    """Follows an alias. All its work is off the hot path: the engine thread only ever reads the
+    slot. A version that was refused is not read again until the alias has moved.
+
+    Owned by: the swap thread; ``events`` and ``swaps`` may be read from any thread.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        selector: str,
+        slot: ActiveSlot,
+        loader: Loader,
+        turns: TurnTimes,
+        metrics: Metrics,
+    ) -> None:
+        self._registry = registry
+        self._selector = selector
+        self._slot = slot
+        self._loader = loader
+        self._turns = turns
+        self._metrics = metrics
+        self._clock: Clock = loader.clock
+        self._quarantined: set[str] = set()
+        self._refused_version = 0
+        self._last_complaint = ""
+        self._stopping = threading.Event()
+        self.swaps = 0
+        self.on_event: Callable[[SwapEvent], None] | None = None
+        show_model(metrics, None, slot.model.identity)
+
+    def run(self, interval_s: float) -> None:
+        """Looks at the alias every ``interval_s`` seconds until stopped."""
+        while not self._stopping.wait(interval_s):
+            self.look()
+
+    def stop(self) -> None:
+        """Ends ``run`` after the look that is under way. May be called from any thread."""
+        self._stopping.set()
+
+    def look(self) -> None:
+        """Looks once, and swaps if the alias names another version that is fit to score."""
+        active = self._slot.model
+        version = 0
+        try:
+            version = self._registry.resolve(active.identity.name, self._selector)
+            if version == active.identity.version:
+                self._last_complaint, self._refused_version = "", 0
+            elif version != self._refused_version:
+                self._try(active, version)
+                self._last_complaint, self._refused_version = "", 0
+        except HeadraceError as error:
+            self._refuse(active, version, error)
+        except Exception as error:
+            # The swap attempt: whatever a candidate does to torch, the active model goes on.
+            log.exception("a swap to version %s failed", version)
+            self._refuse(active, version, ArtifactRefused("error", repr(error)))
+
+    def _try(self, active: ActiveModel, version: int) -> None:
+        name = active.identity.name
+        manifest = self._registry.manifest(name, version)
+        if manifest.sha256 in self._quarantined:
+            raise ArtifactRefused(
+                "quarantined", f"sha256 {manifest.sha256} was refused before; publish another model"
+            )
+        check_compatible(manifest.contract, active.contract)
+        artifact = self._registry.read(name, version)
+        began = self._clock.monotonic()
+        candidate = self._loader.load(artifact, active.identity.epoch + 1)
+        before = self._slot.exchange(candidate)
+        show_model(self._metrics, before.identity, candidate.identity)
+        pause_s = self._await_pause(candidate.identity.epoch, began)
+        self.swaps += 1
+        self._metrics.model_swap_pause.observe(pause_s)
+        log.info("swapped to %s@%d in %.1f ms of pause", name, version, pause_s * 1000)
+        self._tell(candidate.identity, "swapped", pause_s=pause_s)
+
+    def _await_pause(self, epoch: int, began_mono_s: float) -> float:
+        """Waits for the new model's first batch, which ends what frames can feel of the swap."""
+        end = self._clock.monotonic() + _FIRST_BATCH_WITHIN_S
+        while not self._turns.has_run(epoch) and self._clock.monotonic() < end:
+            if self._stopping.wait(0.01):
+                break
+        return self._turns.pause_s(began_mono_s)
+
+    def _refuse(self, active: ActiveModel, version: int, error: HeadraceError) -> None:
+        """Says once why a version isn't taken; the active model goes on."""
+        reason = error.reason if isinstance(error, ArtifactRefused) else "unreachable"
+        complaint = f"{version} {reason} {error}"
+        if complaint == self._last_complaint:
+            return
+        self._last_complaint = complaint
+        if reason not in _PASSING:
+            self._refused_version = version
+        sha256 = self._quarantine(active.identity.name, version, reason)
+        log.warning("%s@%d is refused: %s", active.identity.name, version, error)
+        refused = ModelIdentity(active.identity.name, version, sha256, active.identity.epoch)
+        self._tell(refused, reason, detail=str(error))
+
+    def _quarantine(self, name: str, version: int, reason: str) -> str:
+        """Keeps a candidate's digest from being tried again; gives the digest, "" if unknown."""
+        try:
+            sha256 = self._registry.manifest(name, version).sha256
+        except HeadraceError:
+            return ""
+        if reason in _QUARANTINED:
+            self._quarantined.add(sha256)
+        return sha256
+
+    def _tell(
+        self, identity: ModelIdentity, result: str, *, detail: str = "", pause_s: float = 0.0
+    ) -> None:
+        self._metrics.model_swaps.labels(result).inc()
+        if self.on_event is not None:
+            self.on_event(
+                SwapEvent(
+                    at=self._clock.now(),
+                    name=identity.name,
+                    version=identity.version,
+                    sha256=identity.sha256,
+                    epoch=identity.epoch,
+                    result=result,
+                    detail=detail,
+                    pause_s=pause_s,
+                )
+            )
+
+
+def show_model(metrics: Metrics, before: ModelIdentity | None, now: ModelIdentity) -> None:
+    """Sets ``headrace_model_info``: exactly one series, that of the active model."""
+    if before is not None:
+        metrics.model_info.remove(before.name, str(before.version), before.sha256)
+    metrics.model_info.labels(now.name, str(now.version), now.sha256).set(1)

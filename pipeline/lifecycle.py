@@ -1,0 +1,89 @@
+"""Threads that fail together: the first failure wins and is told to the owner."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pipeline.channel import ChannelClosed, remaining_s
+from pipeline.errors import HeadraceError, StageFailed
+
+log = logging.getLogger(__name__)
+
+
+class Crew:
+    """The stages' threads of one worker.
+
+    A thread that ends with an error calls ``on_failure`` once for the whole crew; later errors are
+    only logged, they are mostly consequences. Thread-safe.
+    """
+
+    def __init__(self, on_failure: Callable[[str], None]) -> None:
+        self._on_failure = on_failure
+        self._lock = threading.Lock()
+        self._threads: list[tuple[str, threading.Thread]] = []
+        self.error: HeadraceError | None = None
+
+    def start(self, stage: str, body: Callable[[], None], number: int = 0) -> None:
+        """Runs ``body`` in a thread named after its stage."""
+        thread = threading.Thread(
+            target=self._run, args=(stage, body), name=f"{stage}-{number}", daemon=True
+        )
+        self._threads.append((stage, thread))
+        thread.start()
+
+    def join(self, stage: str, deadline_mono_s: float) -> bool:
+        """Waits for a stage's threads; whether all of them ended before the deadline."""
+        threads = [thread for name, thread in self._threads if name == stage]
+        for thread in threads:
+            thread.join(remaining_s(deadline_mono_s))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _run(self, stage: str, body: Callable[[], None]) -> None:
+        try:
+            body()
+        except ChannelClosed:
+            log.debug("%s: its channel was closed", stage)
+        except HeadraceError as error:
+            self._fail(stage, error)
+        except Exception as cause:
+            # A stage's body: an error of our own or of a library must end the worker, not a thread.
+            log.debug("stage %s failed", stage, exc_info=True)
+            failed = StageFailed(f"the {stage} stage failed: {type(cause).__name__}: {cause}")
+            failed.__cause__ = cause
+            self._fail(stage, failed)
+
+    def _fail(self, stage: str, error: HeadraceError) -> None:
+        with self._lock:
+            is_first = self.error is None
+            if is_first:
+                self.error = error
+        if is_first:
+            self._on_failure(stage)
+        else:
+            log.info("%s ended too: %s", stage, error)
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[], None], abandon: Callable[[], None]) -> Iterator[None]:
+    """The first SIGTERM or SIGINT asks to stop, the second to abandon. Main thread only; in
+    another thread signals are left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = 0
+
+    def on_signal(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked += 1
+        (stop if asked == 1 else abandon)()
+
+    before = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

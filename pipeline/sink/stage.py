@@ -1,0 +1,147 @@
+"""The sink stage: writes outcomes in their streams' order, and finishes frames once durable."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pipeline.channel import Channel, ChannelClosed
+from pipeline.clock import Clock
+from pipeline.errors import SinkUnavailable, StageFailed
+from pipeline.journal import Journal
+from pipeline.metrics import Metrics
+from pipeline.retry import Backoff
+from pipeline.sink.base import Sink
+from pipeline.types import Outcome, Rejected, Scored
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 64
+_WAIT_S = 0.05
+"""Longest wait for outcomes while some are outstanding in an asynchronous sink."""
+
+
+class SinkStage:
+    """The last stage, and the place where the order of effects is kept:
+
+        rejected bytes in the dead letters -> row acknowledged by the sink -> ledger finished
+
+    and only what the ledger finished may a source commit. Owned by: the sink thread.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        dead_letters: Sink,
+        outcomes: Channel[list[Outcome]],
+        journal: Journal,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._sink = sink
+        self._dead_letters = dead_letters
+        self._outcomes = outcomes
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._outstanding: deque[Outcome] = deque()
+        self._abandoned = threading.Event()
+        self._duration_s = metrics.stage_duration.labels("sink").observe
+
+    def run(self, retry_for_s: float) -> None:
+        """Writes until the channel is closed and everything is durable.
+
+        Raises:
+            StageFailed: a sink failed for longer than ``retry_for_s``.
+        """
+        try:
+            while True:
+                try:
+                    taken = self._outcomes.get_many(_AT_ONCE, _WAIT_S)
+                except TimeoutError:
+                    taken = []
+                except ChannelClosed:
+                    break
+                self._write([each for some in taken for each in some], retry_for_s)
+            while self._outstanding:
+                self._finish_durable(retry_for_s)
+        finally:
+            self._sink.close()
+            self._dead_letters.close()
+
+    def abandon(self) -> None:
+        """Stops trying again. May be called from any thread."""
+        self._abandoned.set()
+
+    def _write(self, outcomes: Sequence[Outcome], retry_for_s: float) -> None:
+        ready = self._journal.in_stream_order(outcomes)
+        if ready:
+            started = self._clock.monotonic()
+            rejected = [each for each in ready if isinstance(each, Rejected)]
+            if rejected:
+                self._write_dead_letters(rejected, retry_for_s)
+            self._retrying(self._sink, lambda: self._sink.write(ready), retry_for_s)
+            self._outstanding.extend(ready)
+            self._duration_s(self._clock.monotonic() - started)
+        if self._outstanding:
+            self._finish_durable(retry_for_s)
+
+    def _write_dead_letters(self, rejected: Sequence[Outcome], retry_for_s: float) -> None:
+        """Returns when they are durable."""
+        sink = self._dead_letters
+        left = list(rejected)
+        self._retrying(sink, lambda: sink.write(left), retry_for_s)
+        while left:
+            durable = self._collect(sink, left, retry_for_s)
+            left = [each for each in left if each not in durable]
+
+    def _finish_durable(self, retry_for_s: float) -> None:
+        durable = self._collect(self._sink, list(self._outstanding), retry_for_s)
+        if not durable:
+            return
+        if len(durable) == len(self._outstanding):  # a sink that acknowledges at once
+            self._outstanding.clear()
+        else:
+            finished = {each.frame.position for each in durable}
+            self._outstanding = deque(
+                each for each in self._outstanding if each.frame.position not in finished
+            )
+        self._journal.finish(durable)
+        now = self._clock.monotonic()
+        for outcome in durable:
+            if isinstance(outcome, Scored):
+                self._metrics.frame_latency.observe(now - outcome.frame.received_mono_s)
+
+    def _collect(
+        self, sink: Sink, outstanding: list[Outcome], retry_for_s: float
+    ) -> Sequence[Outcome]:
+        """What became durable; writes all that is outstanding again where the sink lost it."""
+        try:
+            return sink.collect(_WAIT_S)
+        except SinkUnavailable as error:
+            log.warning("%s lost results (%s): writing them again", sink.name, error)
+            self._metrics.sink_retries.inc()
+            self._retrying(sink, lambda: sink.write(outstanding), retry_for_s)
+            return ()
+
+    def _retrying(self, sink: Sink, write: Callable[[], None], retry_for_s: float) -> None:
+        backoff = Backoff(first_s=0.1, most_s=2.0)
+        give_up_mono_s = self._clock.monotonic() + retry_for_s
+        failures = 0
+        while True:
+            try:
+                return write()
+            except SinkUnavailable as error:
+                failures += 1
+                self._metrics.sink_retries.inc()
+                if self._abandoned.is_set() or self._clock.monotonic() >= give_up_mono_s:
+                    raise StageFailed(
+                        f"{sink.name} can't be written: {error}; gave up after {failures} tries "
+                        f"in {retry_for_s:g} s (`sink.retry_for_s`)"
+                    ) from error
+                if failures == 1:
+                    log.warning("%s can't be written: %s; trying again", sink.name, error)
+                self._abandoned.wait(backoff.wait_s(failures, random.Random()))

@@ -1,0 +1,293 @@
+"""The worker: the one file that wires the stages, in the order of a frame's path."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from pipeline.artifact.names import parse_model, version_of
+from pipeline.artifact.registry import Registry
+from pipeline.assembler import Assembler
+from pipeline.batch import BatchPolicy, buckets
+from pipeline.channel import Channel
+from pipeline.clock import Clock, SystemClock
+from pipeline.config import Settings
+from pipeline.credits import Credits
+from pipeline.decode import DecodePool
+from pipeline.engine.active import ActiveSlot
+from pipeline.engine.loading import Loader
+from pipeline.engine.stage import EngineStage
+from pipeline.engine.swap import ModelWatcher
+from pipeline.engine.torchscript import allocate_batch, choose_device, use_threads
+from pipeline.errors import ConfigError, StageFailed
+from pipeline.intake import Intake, Quota
+from pipeline.journal import Journal
+from pipeline.lifecycle import Crew, stopping_on_signals
+from pipeline.metrics import Metrics
+from pipeline.preprocess import ImageLimits
+from pipeline.sink.live import LiveView
+from pipeline.sink.stage import SinkStage
+from pipeline.sink.tee import TeeSink
+from pipeline.sink.url import make_dead_letters, make_sink
+from pipeline.source.base import Source
+from pipeline.source.url import make_source
+from pipeline.summary import Summary
+from pipeline.types import ModelIdentity, Outcome
+from pipeline.waiting import WaitingRoom
+
+log = logging.getLogger(__name__)
+
+_OUTCOME_LISTS = 256
+"""Lists of outcomes between the stages and the sink; frames in them are bounded by the credits."""
+_LOOK_S = 0.25
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def default_torch_threads(cores: int) -> int:
+    """One core is left for decoding. Torch threads beyond the cores that are free collapse: a
+    network that made 27 images/s with one thread made 0.4 with two beside a busy process."""
+    return max(1, cores - 1) if cores > 2 else 1
+
+
+class Worker:
+    """One process's pipeline: sources -> intake -> decode -> batch -> engine -> sink -> commit.
+
+    Made, then ``run`` once. Owned by: the thread that calls ``run``; ``stop``, ``abandon`` and what
+    the server reads may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        """Makes all stages; connects nothing yet.
+
+        Raises:
+            ConfigError: a setting or URL is wrong.
+        """
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self.live = LiveView(self._clock)
+        if sources is None:
+            sources = [make_source(url, clock=self._clock) for url in settings.sources]
+        if not sources:
+            raise ConfigError("no source: give at least one --source URL")
+        self._sources = sources
+        sinks = [make_sink(url) for url in settings.sinks]
+        shown = [self.live] if settings.server.enabled else []
+        self._sink = TeeSink([*sinks, *shown]) if len(sinks) + len(shown) != 1 else sinks[0]
+        self._dead_letters = make_dead_letters(settings.sink.dead_letter, settings.sinks)
+        limits = settings.intake
+        self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
+        self.metrics.watch_frames(self._journal.counts)
+        self._waiting = WaitingRoom(limits.live_queue_frames)
+        self._outcomes: Channel[list[Outcome]] = Channel("outcomes", _OUTCOME_LISTS)
+        self._crew = Crew(self._on_failure)
+        self._active: ActiveSlot | None = None
+        self._watcher: ModelWatcher | None = None
+        self._assembler: Assembler | None = None
+        self._sink_stage: SinkStage | None = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._durable = threading.Event()
+        self._intakes: list[Intake] = []
+
+    def run(self) -> Summary:
+        """Runs until the sources end, ``max_frames`` came in or ``stop``; then drains.
+
+        Signals are handled where this is the main thread. An error that ends the run early is in
+        the summary; what could be drained was.
+
+        Raises:
+            ConfigError: a sink, the registry or the model can't be used at all.
+            ArtifactRefused: the model isn't fit to score.
+        """
+        with stopping_on_signals(self.stop, self.abandon):
+            try:
+                self._sink.open()
+                self._dead_letters.open()
+                self._start()
+            except BaseException:
+                self._sink.close()
+                self._dead_letters.close()
+                raise
+            while not (self._stop.is_set() or all(each.done.is_set() for each in self._intakes)):
+                self._wake.wait(_LOOK_S)
+            return self._drain()
+
+    def stop(self) -> None:
+        """Asks for a graceful end: no further frame comes in, those in flight are finished."""
+        self._stop.set()
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Ends without finishing what is in flight; it stays counted as in flight."""
+        self.stop()
+        self._waiting.abandon()
+        if self._assembler is not None:
+            self._assembler.abandon()
+        if self._sink_stage is not None:
+            self._sink_stage.abandon()
+        self._outcomes.abandon()
+
+    def liveness(self) -> str | None:
+        """None, or why the process should be started again."""
+        idle_s = self._journal.idle_for_s()
+        if idle_s > self._settings.lifecycle.stall_timeout_s:
+            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
+        return None if self._crew.error is None else str(self._crew.error)
+
+    def readiness(self) -> str | None:
+        """None, or why no frame is taken now."""
+        if self._stop.is_set():
+            return "draining"
+        return "the model is being loaded and warmed" if self._active is None else self.liveness()
+
+    def model(self) -> ModelIdentity | None:
+        """The model that scores now."""
+        return None if self._active is None else self._active.model.identity
+
+    def summary(self) -> Summary:
+        """The counts so far."""
+        return Summary.of(
+            self._journal.counts(),
+            swaps=0 if self._watcher is None else self._watcher.swaps,
+            duration_s=self._journal.busy_s(),
+            error=self._crew.error,
+        )
+
+    def _start(self) -> None:
+        """Makes the model ready and starts all threads, the last stage first."""
+        settings = self._settings
+        cores = usable_cores()
+        use_threads(settings.engine.threads or default_torch_threads(cores))
+        sizes = buckets(settings.batch.max_size)
+        loader = Loader(choose_device(settings.engine.device), sizes, self._clock)
+        registry = Registry(settings.model.registry)
+        name, selector = parse_model(settings.model.name)
+        artifact = registry.read(name, registry.resolve(name, selector))
+        active = self._active = ActiveSlot(loader.load(artifact, epoch=1))
+        spec = active.model.contract.preprocess
+        max_ages_s = [each.info.max_age_s for each in self._sources if each.info.max_age_s]
+        # One batch is computed while the next one fills; a third one smooths a lossless stream,
+        # and would only make live frames older.
+        slots = 2 if max_ages_s else 3
+        shape_nhwc = (sizes[-1], *spec.sample_shape_hwc)
+        assembler = self._assembler = Assembler(
+            [allocate_batch(shape_nhwc, loader.device) for _ in range(slots)],
+            BatchPolicy(settings.batch.max_wait_s),
+            self._clock,
+            lambda: self._waiting.depth,
+        )
+        engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
+        engine.max_age_s = min(max_ages_s, default=None)
+        engine.on_batch = self.live.note_batch
+        self._watcher = ModelWatcher(registry, selector, active, loader, engine.turns, self.metrics)
+        self._watcher.on_event = self.live.note_swap
+        limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
+        pool = DecodePool(spec, limits, self._clock, self._waiting, assembler, self._outcomes)
+        self._sink_stage = SinkStage(
+            self._sink, self._dead_letters, self._outcomes, self._journal, self.metrics, self._clock
+        )
+        self._show_depths(assembler)
+        self._crew.start("sink", partial(self._sink_stage.run, settings.sink.retry_for_s))
+        self._crew.start("engine", engine.run)
+        for number in range(settings.decode.threads or cores):
+            self._crew.start("decode", pool.run, number)
+        if version_of(selector) is None:
+            self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
+        self._start_intakes()
+
+    def _start_intakes(self) -> None:
+        settings = self._settings
+        quota = Quota(settings.lifecycle.max_frames)
+        for number, source in enumerate(self._sources):
+            intake = Intake(
+                source, self._journal, self._waiting, self._outcomes, self.metrics, self._clock
+            )
+            self._intakes.append(intake)
+            body = partial(
+                intake.run, quota, settings.intake.poll_frames, self._stop, self._durable
+            )
+            self._crew.start("intake", body, number)
+
+    def _drain(self) -> Summary:
+        """Ends the stages in the order of the flow, under one deadline."""
+        self._stop.set()
+        limit_s = self._settings.lifecycle.drain_timeout_s
+        deadline = self._clock.monotonic() + limit_s
+        on_time = all(
+            each.done.wait(max(0.0, deadline - self._clock.monotonic())) for each in self._intakes
+        )
+        self._waiting.close()
+        on_time &= self._crew.join("decode", deadline)
+        if self._assembler is not None:
+            self._assembler.close()
+        on_time &= self._crew.join("engine", deadline)
+        self._outcomes.close()
+        on_time &= self._crew.join("sink", deadline)
+        if not on_time:
+            self.abandon()
+            if self._crew.error is None:
+                self._crew.error = StageFailed(
+                    f"frames in flight didn't finish within {limit_s:g} s "
+                    "(`lifecycle.drain_timeout_s`); they stay uncommitted"
+                )
+        self._durable.set()
+        if self._watcher is not None:
+            self._watcher.stop()
+        closing_by = self._clock.monotonic() + 5.0
+        self._crew.join("intake", closing_by)
+        self._crew.join("swap", closing_by)
+        return self.summary()
+
+    def _on_failure(self, stage: str) -> None:
+        """What failed can't be mended here: let what is behind it finish, and end."""
+        if stage in ("intake", "swap"):
+            self.stop()
+        elif stage == "sink":
+            self.abandon()
+        else:
+            self.stop()
+            self._waiting.abandon()
+            if self._assembler is not None:
+                self._assembler.abandon()
+
+    def _show_depths(self, assembler: Assembler) -> None:
+        depth = self.metrics.channel_depth
+        depth.labels("waiting").set_function(lambda: self._waiting.depth)
+        depth.labels("batches").set_function(lambda: assembler.depth)
+        depth.labels("outcomes").set_function(lambda: self._outcomes.depth)
+
+
+def run_worker(settings: Settings) -> Summary:
+    """Runs a worker with its HTTP server, in the main thread, until it ends.
+
+    Raises:
+        ConfigError: wrong settings; the port is taken.
+        ArtifactRefused: the model isn't fit to score.
+    """
+    worker = Worker(settings)
+    if not settings.server.enabled:
+        return worker.run()
+    from pipeline.server.app import make_app
+    from pipeline.server.run import HttpServer
+
+    server = HttpServer(make_app(worker), settings.server.host, settings.server.port)
+    server.start()
+    log.info("page, metrics and health at http://%s:%d/", settings.server.host, server.port)
+    try:
+        return worker.run()
+    finally:
+        server.stop()
