@@ -1,0 +1,162 @@
+"""``headrace models`` on a real registry with real networks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.artifact.artifact import Golden
+from pipeline.artifact.manifest import MODEL_FILE
+from pipeline.artifact.registry import Registry
+from pipeline.cli.models import app
+from pipeline.errors import ArtifactRefused, ConfigError
+from tests.artifacts import publish_tiny, tiny_draft
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    there = Registry(str(tmp_path / "models"))
+    for bias in (0.1, 0.2, 0.3):
+        publish_tiny(there, bias=bias)
+    return there
+
+
+def _run(registry: Registry, *arguments: str) -> str:
+    ran = CliRunner().invoke(
+        app,
+        [*arguments, "--registry", registry.url],
+        catch_exceptions=False,
+        env={"COLUMNS": "200"},
+    )
+    assert ran.exit_code == 0, ran.output
+    return ran.stdout
+
+
+def _json(registry: Registry, *arguments: str) -> Any:
+    lines = _run(registry, *arguments, "--json").splitlines()
+    assert len(lines) == 1
+    return json.loads(lines[0])
+
+
+def test_list_names_versions_and_aliases(registry: Registry) -> None:
+    table = _run(registry, "list")
+    assert "tiny" in table
+    assert "latest" in table
+    assert "accuracy 0.5" in table
+    [model] = _json(registry, "list")
+    assert model["name"] == "tiny"
+    assert model["aliases"] == {"latest": 3}
+    assert [each["version"] for each in model["versions"]] == [1, 2, 3]
+    assert model["versions"][2]["sha256"] == registry.manifest("tiny", 3).sha256
+
+
+def test_list_shows_what_is_wrong_with_a_version_beside_the_others(registry: Registry) -> None:
+    (Path(registry.url) / "tiny" / "2" / "manifest.json").write_text("{")
+    [model] = _json(registry, "list")
+    assert "isn't JSON" in model["versions"][1]["problem"]
+    assert "isn't JSON" in _run(registry, "list")
+
+
+def test_list_of_an_empty_registry_says_how_to_fill_it(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(app, ["list", "--registry", str(tmp_path)], catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert "train --publish" in ran.stderr
+
+
+def test_show_gives_the_manifest(registry: Registry) -> None:
+    shown = _json(registry, "show", "tiny@2")
+    assert shown["schema"] == "headrace.artifact/1"
+    assert shown["version"] == 2
+    assert shown["aliases"] == []
+    assert shown["contract"]["labels"] == ["dark", "mid", "bright"]
+    table = _run(registry, "show", "tiny")
+    assert "dark, mid, bright" in table
+    assert registry.manifest("tiny", 3).sha256 in table
+
+
+def test_verify_runs_the_golden_inputs(registry: Registry) -> None:
+    assert "tiny@3 is sound" in _run(registry, "verify", "tiny")
+    done = _json(registry, "verify", "tiny@1")
+    assert (done["version"], done["verified"], done["golden"]) == (1, True, 4)
+
+
+def test_verify_refuses_altered_bytes(registry: Registry) -> None:
+    path = Path(registry.url) / "tiny" / "3" / MODEL_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactRefused, match="sha256"):
+        _run(registry, "verify", "tiny")
+
+
+def test_promote_moves_an_alias_and_says_from_where(registry: Registry) -> None:
+    assert "tiny@prod is now version 2 (is new)" in _run(
+        registry, "promote", "tiny@2", "--alias", "prod"
+    )
+    moved = _json(registry, "promote", "tiny@latest", "--alias", "prod")
+    assert moved == {"name": "tiny", "alias": "prod", "version": 3, "previous": 2}
+    assert registry.aliases("tiny") == {"latest": 3, "prod": 3}
+
+
+def test_promote_refuses_a_network_that_counts_otherwise_than_its_exporter(
+    registry: Registry,
+) -> None:
+    draft = tiny_draft(bias=0.4)
+    wrong = Golden(draft.golden.inputs_nhwc, draft.golden.logits_nk + 1)
+    registry.publish(replace(draft, golden=wrong), aliases=())
+    with pytest.raises(ArtifactRefused, match="1 off, expected at most") as refused:
+        _run(registry, "promote", "tiny@4", "--alias", "prod")
+    assert refused.value.reason == "wrong_on_golden"
+    assert registry.aliases("tiny") == {"latest": 3}
+
+
+def test_rollback_goes_one_complete_version_down_at_a_time(registry: Registry) -> None:
+    (Path(registry.url) / "tiny" / "2" / "manifest.json").unlink()
+    assert "tiny@latest is now version 1 (was 3)" in _run(registry, "rollback", "tiny")
+    assert registry.resolve("tiny") == 1
+    with pytest.raises(ArtifactRefused, match="no lower complete version"):
+        _run(registry, "rollback", "tiny")
+    assert registry.resolve("tiny") == 1
+
+
+def test_rollback_of_an_alias_that_is_not_there_names_those_that_are(registry: Registry) -> None:
+    with pytest.raises(ArtifactRefused, match="no alias 'prod', expected one of latest"):
+        _run(registry, "rollback", "tiny", "--alias", "prod")
+    with pytest.raises(ArtifactRefused, match="no model 'other'"):
+        _run(registry, "rollback", "other")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "../tiny"),
+        ("verify", "tiny@"),
+        ("promote", "tiny@1", "--alias", "7"),
+        ("rollback", "tiny", "--alias", "a/b"),
+    ],
+)
+def test_wrong_names_are_the_operators_error(
+    registry: Registry, arguments: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError):
+        _run(registry, *arguments)
+
+
+def test_its_help_imports_neither_torch_nor_opencv() -> None:
+    script = (
+        "import sys; from pipeline.cli.models import app; "
+        "print([name for name in ('torch', 'cv2', 'numpy', 'fsspec') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ran.stdout.strip() == "[]"
