@@ -1,4 +1,4 @@
-"""Frames that are in memory already: for benchmarks, and for tests of what comes behind a source."""
+"""Frames that are in memory already: for benchmarks, and for tests of what follows a source."""
 
 from __future__ import annotations
 

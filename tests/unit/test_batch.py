@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.batch import BatchPolicy, OpenBatch, bucket_for, buckets, live_capacity
+
+POLICY = BatchPolicy(max_wait_s=0.02)
+
+
+def reason(
+    *,
+    decoded: int = 1,
+    decoding: int = 0,
+    age_s: float = 0.0,
+    waiting: int = 0,
+    deadline: float | None = None,
+    draining: bool = False,
+) -> str | None:
+    batch = OpenBatch(
+        decoded=decoded,
+        decoding=decoding,
+        capacity=8,
+        oldest_mono_s=100.0,
+        deadline_mono_s=deadline,
+    )
+    return POLICY.close_reason(
+        batch,
+        now_mono_s=100.0 + age_s,
+        waiting=waiting,
+        draining=draining,
+    )
+
+
+def test_an_idle_engine_does_not_wait_when_nothing_is_left_to_decode() -> None:
+    assert reason() == "idle"
+    assert reason(waiting=1) is None
+    assert reason(decoding=1) is None
+
+
+def test_a_full_batch_closes_even_while_rows_are_decoded() -> None:
+    assert reason(decoded=6, decoding=2, waiting=9) == "full"
+
+
+def test_an_old_batch_closes_while_frames_wait() -> None:
+    assert reason(waiting=5, age_s=0.019) is None
+    assert reason(waiting=5, age_s=0.021) == "age"
+
+
+def test_a_deadline_closes_a_batch_before_its_age() -> None:
+    assert reason(waiting=5, age_s=0.01, deadline=100.005) == "deadline"
+    assert reason(waiting=5, age_s=0.001, deadline=100.005) is None
+
+
+def test_an_empty_batch_never_closes() -> None:
+    assert reason(decoded=0, age_s=9.0, draining=True) is None
+
+
+def test_a_drain_closes_what_is_there() -> None:
+    assert reason(draining=True) == "drain"
+
+
+def test_buckets_are_powers_of_two_and_the_size_itself() -> None:
+    assert buckets(1) == (1,)
+    assert buckets(8) == (1, 2, 4, 8)
+    assert buckets(24) == (1, 2, 4, 8, 16, 24)
+    assert bucket_for(9, buckets(24)) == 16
+
+
+@given(st.integers(1, 1024), st.data())
+def test_every_size_has_a_bucket_of_less_than_twice_its_size(
+    most: int, data: st.DataObject
+) -> None:
+    sizes = buckets(most)
+    size = data.draw(st.integers(1, most))
+    assert size <= bucket_for(size, sizes) < 2 * size or size == 1
+    assert sizes[-1] == most
+    assert sorted(set(sizes)) == list(sizes)
+
+
+@pytest.mark.parametrize(("max_age_s", "expected"), [(1.0, 8), (0.1, 2), (0.001, 1)])
+def test_live_batches_are_no_larger_than_the_deadline_allows(
+    max_age_s: float, expected: int
+) -> None:
+    assert live_capacity({1: 0.01, 2: 0.02, 4: 0.05, 8: 0.1}, max_age_s) == expected
