@@ -1,0 +1,125 @@
+"""A camera that OpenCV reads: RTSP through FFmpeg, or one on this machine through V4L2."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.opencv import cv2
+from pipeline.source.base import SourceInfo
+from pipeline.source.lateness import Lateness
+from pipeline.source.options import LiveOptions
+from pipeline.types import Frame, ImageHwc, Position
+
+_LOG = logging.getLogger(__name__)
+
+
+class CameraSource:
+    """One camera as one stream: the payload is BGR, ``captured_at`` is when the frame arrived.
+
+    ``device`` is an RTSP URL (with its password, which is never shown) or the index of a V4L2
+    device. ``poll`` blocks up to the read time-out and gives one frame; it must be called without
+    pauses, as FFmpeg queues what isn't read (``BUFFERSIZE`` does nothing there). A frame that had
+    to wait in such a queue is dated back by the stream's own time. Offsets go on rising over
+    reconnections; the picture's size may change with each. Owned by: one intake thread.
+    """
+
+    def __init__(self, name: str, device: str | int, options: LiveOptions, clock: Clock) -> None:
+        self._info = SourceInfo(name, "live", is_finite=False, max_age_s=options.max_age_s)
+        self._device = device
+        self._options = options
+        self._clock = clock
+        self._capture: cv2.VideoCapture | None = None
+        self._lateness = Lateness()
+        self._next = 0
+
+    @property
+    def info(self) -> SourceInfo:
+        """See ``Source.info``."""
+        return self._info
+
+    def open(self) -> None:
+        """See ``Source.open``. Blocks up to the open time-out."""
+        self.close()
+        device = self._device
+        is_rtsp = isinstance(device, str)
+        capture = self._open_rtsp(device) if is_rtsp else self._open_v4l2(device)
+        self._capture = capture
+        if not capture.isOpened():
+            self.close()
+            raise SourceUnavailable(
+                f"{self._info.name} didn't open (time-out {self._options.open_timeout_s:g} s);"
+                " is the camera on, and are address, path, user and password right?"
+            )
+        self._lateness = Lateness()
+
+    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
+        """See ``Source.poll``. Blocks up to the read time-out, whatever ``timeout_s`` is."""
+        if self._capture is None:
+            raise SourceUnavailable(f"{self._info.name} isn't open")
+        if room < 1:
+            return ()
+        image_hwc = self._read(self._capture)
+        now_mono_s = self._clock.monotonic()
+        stream_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        late_s = self._lateness.observe(stream_s, now_mono_s)
+        offset = self._next
+        self._next += 1
+        return (
+            Frame(
+                position=Position(self._info.name, 0, offset),
+                stream=self._info.name,
+                payload=image_hwc,
+                captured_at=self._clock.now() - late_s,
+                received_mono_s=now_mono_s,
+                max_age_s=self._options.max_age_s,
+            ),
+        )
+
+    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
+        """See ``Source.commit``: a camera has nothing to remember."""
+
+    def close(self) -> None:
+        """See ``Source.close``."""
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = None
+
+    def _read(self, capture: cv2.VideoCapture) -> ImageHwc:
+        try:
+            is_read, image_hwc = capture.read()
+        except cv2.error as cause:
+            raise SourceUnavailable(f"{self._info.name}: {cause}") from cause
+        # isOpened() stays true after a failure, so only reads tell.
+        if not is_read:
+            raise SourceUnavailable(
+                f"{self._info.name} gave no frame within {self._options.read_timeout_s:g} s,"
+                " or closed the connection"
+            )
+        return image_hwc  # pyright: ignore[reportReturnType]  cv2's stubs: of any number
+
+    def _open_rtsp(self, url: str) -> cv2.VideoCapture:
+        # As parameters of the opening and nowhere else do they work; set() comes too late.
+        return cv2.VideoCapture(
+            url,
+            cv2.CAP_FFMPEG,
+            [
+                cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
+                int(self._options.open_timeout_s * 1000),
+                cv2.CAP_PROP_READ_TIMEOUT_MSEC,
+                int(self._options.read_timeout_s * 1000),
+            ],
+        )
+
+    def _open_v4l2(self, index: int) -> cv2.VideoCapture:
+        device = Path(f"/dev/video{index}")
+        # One that was there and is away may be plugged in again; one that never was is a mistake.
+        if self._next == 0 and not device.exists():
+            raise ConfigError(f"{self._info.name}: there is no {device} on this machine")
+        capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
+        capture.set(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._options.read_timeout_s * 1000))
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
