@@ -34,7 +34,7 @@ def list_models(registry: RegistryUrl = "registry", as_json: AsJson = False) -> 
         _print_json(found)
         return
     rows = [_version_row(model, version) for model in found for version in model["versions"]]
-    _print_table(("model", "version", "aliases", "made", "MiB", "metrics", "sha256"), rows)
+    _print_table(("model", "version", "aliases", "made (UTC)", "MB", "metrics", "sha256"), rows)
     if not rows:
         typer.echo(
             f"no models in {registry}: `headrace train --publish NAME --registry {registry}` "
@@ -183,8 +183,8 @@ def _version_row(model: dict[str, Any], version: dict[str, Any]) -> tuple[str, .
     if "problem" in version:
         return (model["name"], str(number), aliases, "", "", version["problem"], "")
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in version["metrics"].items())
-    made = version["created_at"].replace("T", " ").partition(".")[0]
-    size = f"{version['size_bytes'] / 2**20:.1f}"
+    made = version["created_at"][: len("2026-01-31T23:59")].replace("T", " ")
+    size = f"{version['size_bytes'] / 1e6:.2f}"
     return (model["name"], str(number), aliases, made, size, metrics, version["sha256"][:12])
 
 
@@ -224,7 +224,10 @@ def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*columns)
+    table = Table()
+    for column in columns:
+        # A digest that is cut off is of no use: it goes on in the next line.
+        table.add_column(column, overflow="fold")
     for row in rows:
         # Text: a label such as "[red]" is no markup.
         table.add_row(*(Text(cell) for cell in row))

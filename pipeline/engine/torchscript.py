@@ -84,7 +84,9 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
     on = torch.device(device)
     try:
         with warnings.catch_warnings():
+            # torch 2.11 deprecates it with the one, torch 2.15 with the other.
             warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             module = torch.jit.load(io.BytesIO(model), map_location=on)
     except (RuntimeError, ValueError) as cause:
         first_line = str(cause).strip().splitlines()[0]
