@@ -11,13 +11,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
-from pipeline.errors import HeadraceError
+from pipeline.errors import ConfigError, HeadraceError
 from trainer.checkpoint import load_tensors
 from trainer.data import SplitData, heldout_loader, training_loader
 from trainer.evaluate import Evaluation, evaluate
@@ -30,6 +30,9 @@ _EPOCHS_PER_SEED = 1_000_003
 """More than anybody trains for, so that no two pairs of seed and epoch share an order."""
 
 
+_USUAL_LR = {"sgd": 0.01, "adam": 0.001}
+
+
 @dataclass(frozen=True, slots=True)
 class FitSettings:
     """How to train. ``momentum`` is SGD's; Adam has its own."""
@@ -37,12 +40,23 @@ class FitSettings:
     net: str = "reference-cnn"
     epochs: int = 10
     batch_size: int = 64
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: str = "sgd"
     lr: float = 0.01
     momentum: float = 0.9
     seed: int = 0
     workers: int = 0
     device: str = "cpu"
+
+    @classmethod
+    def of(cls, optimizer: str, lr: float | None, **rest: Any) -> FitSettings:
+        """From the command line: the optimiser checked, and its customary learning rate.
+
+        Raises:
+            ConfigError: there is no such optimiser.
+        """
+        if optimizer not in _USUAL_LR:
+            raise ConfigError(f"--optimizer is {optimizer!r}, expected sgd or adam")
+        return cls(optimizer=optimizer, lr=_USUAL_LR[optimizer] if lr is None else lr, **rest)
 
     def identity(self) -> dict[str, Any]:
         """What decides the weights after a given epoch."""

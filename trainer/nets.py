@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from pipeline.errors import ConfigError
 
@@ -69,6 +68,8 @@ def build_net(name: str, classes: int, size: tuple[int, int] = REFERENCE_SIZE) -
                 " or a network of any size, such as --net torchvision:resnet18."
             )
         return ReferenceCnn(classes)
+    from torchvision import models  # a second that the reference network needn't wait for
+
     known = models.list_models(module=models)
     wanted = name.removeprefix(_TORCHVISION)
     if name.startswith(_TORCHVISION) and wanted in known:

@@ -1,0 +1,119 @@
+"""What the verbs' options mean: text from the command line to values."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+
+from pipeline.artifact.manifest import Contract
+from pipeline.artifact.names import LATEST, check_alias, check_name
+from pipeline.artifact.registry import Registry
+from pipeline.errors import ConfigError
+from pipeline.preprocess import PreprocessSpec
+from trainer.served import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an artifact goes. Checked when made, so that nobody trains first and fails then.
+
+    Raises:
+        ConfigError: a name or alias can't be one, or the registry's protocol is unknown.
+    """
+
+    name: str
+    registry: Registry
+    aliases: tuple[str, ...]
+
+    @classmethod
+    def of(cls, name: str, registry_url: str, aliases: list[str]) -> Target:
+        """``latest`` always moves; ``aliases`` move besides."""
+        checked = tuple(dict.fromkeys([LATEST, *(check_alias(alias) for alias in aliases)]))
+        return cls(check_name(name), Registry(registry_url), checked)
+
+
+def check_task(task: str) -> None:
+    """Checks ``--task``.
+
+    Raises:
+        ConfigError: it isn't a task that workers know.
+    """
+    known = get_args(Contract.model_fields["task"].annotation)
+    if task not in known:
+        raise ConfigError(f"--task is {task!r}, expected {' or '.join(known)}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``224x160`` to (width, height).
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    found = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text.strip())
+    if not found:
+        raise ConfigError(f"--size is {text!r}, expected WIDTHxHEIGHT in pixels, such as 224x224")
+    return int(found[1]), int(found[2])
+
+
+def parse_rgb(option: str, text: str) -> Rgb:
+    """Three comma-separated numbers, or one for all three channels.
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) == 1:
+        values *= 3
+    if len(values) != 3 or not all(math.isfinite(value) for value in values):
+        raise ConfigError(
+            f"{option} is {text!r}, expected three numbers for R,G,B (0.485,0.456,0.406)"
+            " or one for all"
+        )
+    return values[0], values[1], values[2]
+
+
+def make_spec(size: str, **fields: str) -> PreprocessSpec:
+    """The preprocessing of ``--size`` and, where given, resize, interpolation and decode.
+
+    Raises:
+        ConfigError: a value isn't one of the known ones.
+    """
+    width, height = parse_size(size)
+    try:
+        return PreprocessSpec.model_validate({"width": width, "height": height, **fields})
+    except ValidationError as cause:
+        error = cause.errors()[0]
+        option = "--size" if error["loc"][0] in ("width", "height") else f"--{error['loc'][0]}"
+        raise ConfigError(f"{option}: got {error['input']!r}; {error['msg']}") from cause
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """A text file's lines, one label each; blank lines are left out.
+
+    Raises:
+        ConfigError: the file can't be read as UTF-8 text, is empty, or names a class twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as cause:
+        raise ConfigError(f"--labels {path} can't be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"--labels {path} isn't UTF-8 text, one label a line") from cause
+    labels = tuple(line.strip() for line in text.splitlines() if line.strip())
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise ConfigError(
+            f"--labels {path} names {', '.join(twice[:5])} more than once; each class needs a"
+            " label of its own"
+        )
+    if not labels:
+        raise ConfigError(f"--labels {path} has no labels, expected one a line")
+    return labels

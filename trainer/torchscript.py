@@ -1,0 +1,138 @@
+"""Eager networks to TorchScript and back: the one file of the trainer that knows torch.jit."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import ConfigError
+
+ExportedBy: TypeAlias = Literal["script", "trace"]
+
+NETWORK_ERRORS = (
+    RuntimeError,
+    torch.jit.Error,  # what a compiled network raises; no RuntimeError
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OSError,  # torch.jit.script of a network whose source isn't in a file
+)
+"""What a network that doesn't fit raises, run or compiled: it is foreign code."""
+
+_BATCH_SIZES = (1, 3, 8)
+"""One more than once: a traced network may have the example's batch size baked in."""
+
+_EXPORT_TOLERANCE = 1e-4
+"""Greatest difference between compiled and eager logits, relative to the largest logit: frozen
+convolutions sum in another order, and float32 carries about seven digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A frozen TorchScript file, and how it was made."""
+
+    model: bytes
+    exported_by: ExportedBy
+
+
+def compile_network(served: nn.Module, batch_nhwc: Tensor) -> Compiled:
+    """Scripts ``served``, or traces it where scripting can't, freezes it and compares it.
+
+    Raises:
+        ConfigError: neither way gives the eager network's logits at batch sizes 1, 3 and 8.
+    """
+    problems: list[str] = []
+    ways: tuple[ExportedBy, ...] = ("script", "trace")
+    for way in ways:
+        try:
+            model = _saved(_compiled(served, batch_nhwc, way))
+            _check_equal(served, model, batch_nhwc)
+        except NETWORK_ERRORS as cause:
+            problems.append(f"{way}: {reason_of(cause)}")
+        else:
+            return Compiled(model, way)
+    raise ConfigError(
+        "the network can't be compiled to TorchScript. "
+        + "; ".join(problems)
+        + ". Take what Python alone can do out of its forward, or publish a TorchScript file."
+    )
+
+
+def _compiled(served: nn.Module, batch_nhwc: Tensor, way: ExportedBy) -> torch.jit.ScriptModule:
+    with _quietly(), torch.no_grad():
+        if way == "script":
+            compiled = torch.jit.script(served)
+        else:
+            compiled = torch.jit.trace_module(served, {"forward": batch_nhwc}, check_trace=False)
+        return torch.jit.freeze(compiled.eval())
+
+
+def _saved(compiled: torch.jit.ScriptModule) -> bytes:
+    buffer = io.BytesIO()
+    with _quietly():
+        torch.jit.save(compiled, buffer)
+    return buffer.getvalue()
+
+
+def _check_equal(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> None:
+    """Compares what a worker will load with the eager network.
+
+    Raises:
+        ValueError: they differ.
+    """
+    loaded = load_torchscript(io.BytesIO(model))
+    with torch.inference_mode():
+        for size in _BATCH_SIZES:
+            # Repeatedly: from the second call on TorchScript runs an optimised graph.
+            expected_nk = served(batch_nhwc[:size])
+            for _ in range(3):
+                got_nk = loaded(batch_nhwc[:size])
+                if got_nk.shape != expected_nk.shape:
+                    raise ValueError(f"{list(got_nk.shape)} logits at batch size {size}")
+                difference = (got_nk - expected_nk).abs().max().item()
+                if not difference <= _EXPORT_TOLERANCE * scale_of(expected_nk):
+                    raise ValueError(
+                        f"compiled logits differ by {difference:.3g} at batch size {size}"
+                    )
+
+
+def load_torchscript(source: Path | io.BytesIO) -> torch.jit.ScriptModule:
+    """Loads a TorchScript file on the CPU.
+
+    Raises:
+        RuntimeError: it isn't one.
+        OSError: it can't be read.
+    """
+    with _quietly():
+        return torch.jit.load(source, map_location="cpu")
+
+
+def scale_of(logits_nk: Tensor) -> float:
+    """The largest logit's size, at least 1: what differences are relative to."""
+    return max(1.0, logits_nk.abs().max().item())
+
+
+def reason_of(error: Exception) -> str:
+    """The line of an error that says what happened: TorchScript's interpreter says it last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1 if "TorchScript interpreter" in lines[0] else 0]
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without warnings: torch.jit's deprecation is known (docs/decisions), and what tracing warns
+    of, sizes that become constants, is checked with other batch sizes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,170 @@
+"""`headrace train`: data, a run's folder, training, and an artifact if one is wanted."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.errors import ConfigError
+from pipeline.preprocess import PreprocessSpec
+from trainer.data import SplitData, digits
+from trainer.export import About, golden_samples, make_draft
+from trainer.fit import FitResult, FitSettings, fit
+from trainer.image_folder import image_folder
+from trainer.options import Target
+from trainer.progress import TrainingProgress, progress_for_stderr
+from trainer.run_folder import EpochRecord, RunFolder
+
+_RUNS = Path("runs")
+_NAMED_FILES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """What `headrace train` was asked for.
+
+    ``data`` is ``digits`` or an image folder; ``train_samples`` is of ``digits`` alone. Without
+    ``run`` a new folder below ``runs/`` is made, or with ``resume`` the newest one goes on.
+    """
+
+    data: str
+    spec: PreprocessSpec
+    settings: FitSettings
+    run: Path | None = None
+    resume: bool = False
+    train_samples: int | None = None
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSummary:
+    """What came of it. ``best`` is the epoch that was kept and published."""
+
+    epochs: int
+    best: EpochRecord
+    run: Path
+    published: Manifest | None
+    duration_s: float
+
+    def __str__(self) -> str:
+        said = (
+            f"accuracy {self.best.accuracy:.1%} on held-out data"
+            f" (epoch {self.best.epoch} of {self.epochs}), kept in {self.run}"
+        )
+        if self.published is not None:
+            new = self.published
+            said += f"\npublished {new.name}@{new.version}, sha256 {new.sha256}"
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """The one-line JSON summary; loss and accuracy are the best epoch's."""
+        published = self.published
+        return {
+            "epochs": self.epochs,
+            "train_loss": round(self.best.train_loss, 6),
+            "accuracy": round(self.best.accuracy, 6),
+            "run": str(self.run),
+            "published": published
+            and {
+                "name": published.name,
+                "version": published.version,
+                "sha256": published.sha256,
+            },
+            "duration_s": round(self.duration_s, 3),
+        }
+
+
+def train(job: TrainJob) -> TrainSummary:
+    """Trains as ``job`` says; progress goes to stderr.
+
+    Raises:
+        HeadraceError: see ``fit``, ``image_folder``, ``make_draft`` and ``Registry.publish``.
+    """
+    started = time.monotonic()
+    run = _run_folder(job)
+    with progress_for_stderr() as progress:
+        data = _load(job, progress)
+        result = fit(data, job.settings, run, job.resume, progress)
+        published = _publish(job, job.target, data, result) if job.target else None
+    return TrainSummary(
+        epochs=len(result.history),
+        best=result.best,
+        run=run.path,
+        published=published,
+        duration_s=time.monotonic() - started,
+    )
+
+
+def choose_device(name: str) -> str:
+    """``auto`` becomes ``cuda`` where there is one, otherwise ``cpu``.
+
+    Raises:
+        ConfigError: CUDA is asked for and isn't there.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name != "cpu" and not name.startswith("cuda"):
+        raise ConfigError(f"--device is {name!r}, expected auto, cpu, cuda or cuda:INDEX")
+    if name != "cpu" and not torch.cuda.is_available():
+        raise ConfigError(f"--device is {name} and torch finds no CUDA device. Use --device cpu.")
+    return name
+
+
+def _run_folder(job: TrainJob) -> RunFolder:
+    if job.run is not None:
+        run = RunFolder(job.run)
+        if run.has_checkpoint and not job.resume:
+            raise ConfigError(
+                f"{job.run} holds a run already. Go on with --resume, or give another --run."
+            )
+        return run
+    name = job.target.name if job.target else job.settings.net.replace(":", "-")
+    number, free, newest = 1, RunFolder(_RUNS / name), RunFolder(_RUNS / name)
+    while free.has_checkpoint:
+        number += 1
+        newest, free = free, RunFolder(_RUNS / f"{name}-{number}")
+    return newest if job.resume else free
+
+
+def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
+    if job.data == "digits":
+        progress.say("rendering digits")
+        data = digits(job.spec, job.train_samples, job.settings.seed)
+    else:
+        progress.say(f"reading {job.data}")
+        data, skipped = image_folder(Path(job.data), job.spec)
+        for each in skipped[:_NAMED_FILES]:
+            progress.say(f"skipped {each.path}: {each.reason}")
+        if len(skipped) > _NAMED_FILES:
+            progress.say(f"skipped {len(skipped)} files in all")
+    progress.say(
+        f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
+        f" {len(data.labels)} classes"
+    )
+    return data
+
+
+def _publish(job: TrainJob, target: Target, data: SplitData, result: FitResult) -> Manifest:
+    about = About(
+        name=target.name,
+        contract=Contract.of(data.labels, data.spec),
+        metrics={
+            "accuracy": result.evaluation.accuracy,
+            "heldout_loss": result.evaluation.loss,
+            "heldout_samples": result.evaluation.samples,
+            "train_loss": result.best.train_loss,
+            "epoch": result.best.epoch,
+        },
+        notes={
+            "net": job.settings.net,
+            "data": Path(job.data).name,
+            "data_sha256": data.digest,
+        },
+    )
+    draft = make_draft(result.served, golden_samples(data.heldout), about)
+    return target.registry.publish(draft, aliases=target.aliases)
