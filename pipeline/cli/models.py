@@ -185,7 +185,7 @@ def _version_row(model: dict[str, Any], version: dict[str, Any]) -> tuple[str, .
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in version["metrics"].items())
     made = version["created_at"][: len("2026-01-31T23:59")].replace("T", " ")
     size = f"{version['size_bytes'] / 1e6:.2f}"
-    return (model["name"], str(number), aliases, made, size, metrics, version["sha256"][:12])
+    return (model["name"], str(number), aliases, made, size, metrics, version["sha256"][:8])
 
 
 def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, ...]]:

@@ -84,7 +84,7 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
     on = torch.device(device)
     try:
         with warnings.catch_warnings():
-            # torch 2.11 deprecates it with the one, torch 2.15 with the other.
+            # Which of the two its deprecation is depends on torch: 2.15 gives a FutureWarning.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
             module = torch.jit.load(io.BytesIO(model), map_location=on)
