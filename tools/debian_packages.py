@@ -1,0 +1,59 @@
+"""Installs the Debian packages that a group of tests needs, or says which to install.
+
+Run by the Makefile with the system's Python, before there is anything else; so it uses the standard
+library alone. Does nothing where they are there already.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+GROUPS = {
+    "camera": (
+        "gir1.2-gst-rtsp-server-1.0",
+        "gstreamer1.0-plugins-base",
+        "gstreamer1.0-plugins-good",
+        "gstreamer1.0-plugins-ugly",
+        "python3-gi",
+    ),
+    "browser": ("chromium",),
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def is_there(group: str) -> bool:
+    """Whether the tests of this group can run."""
+    if group == "browser":
+        return bool(os.environ.get("HEADRACE_CHROMIUM")) or any(map(shutil.which, BROWSERS))
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    python = "/usr/bin/python3"
+    if shutil.which(python) is None or shutil.which("dpkg-query") is None:
+        return False
+    if subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode:
+        return False
+    query = ["dpkg-query", "--show", "--showformat=${Status}\n", *GROUPS[group]]
+    status = subprocess.run(query, capture_output=True, text=True, check=False)
+    return status.stdout.count("install ok installed") == len(GROUPS[group])
+
+
+def main(group: str) -> int:
+    """Installs a group; 2 if somebody with more rights must do it."""
+    if is_there(group):
+        return 0
+    packages = " ".join(GROUPS[group])
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print(f"the {group} tests need Debian packages: sudo apt-get install {packages}", file=sys.stderr)
+        return 2
+    print(f"== installing Debian packages for the {group} tests: {packages}")
+    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
+    subprocess.run(["apt-get", "update", "-qq"], **quiet)
+    install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *GROUPS[group]]
+    subprocess.run(install, stdout=subprocess.DEVNULL, **quiet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
