@@ -26,7 +26,7 @@ from pipeline.errors import ConfigError, StageFailed
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.lifecycle import Crew, stopping_on_signals
-from pipeline.metrics import Metrics
+from pipeline.metrics import FrameCounts, Metrics
 from pipeline.preprocess import ImageLimits
 from pipeline.sink.live import LiveView
 from pipeline.sink.stage import SinkStage
@@ -157,6 +157,10 @@ class Worker:
     def model(self) -> ModelIdentity | None:
         """The model that scores now."""
         return None if self._active is None else self._active.model.identity
+
+    def counts(self) -> FrameCounts:
+        """All frame counters of one moment."""
+        return self._journal.counts()
 
     def summary(self) -> Summary:
         """The counts so far."""

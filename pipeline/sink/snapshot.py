@@ -1,0 +1,178 @@
+"""What the live view says at one moment, in the shapes that go over the wire as JSON.
+
+Ages and pauses are milliseconds, times Unix seconds, accuracies and confidences 0 to 1.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from pipeline.types import ModelIdentity, Scored, SwapEvent
+
+PredictionRow = TypedDict(
+    "PredictionRow", {"class": str, "class_id": int, "confidence": float}, total=True
+)
+
+
+class ModelRow(TypedDict):
+    """See ``ModelIdentity``."""
+
+    name: str
+    version: int
+    sha256: str
+    epoch: int
+
+
+class AgeRow(TypedDict):
+    """Quantiles of the recent frames' ages from capture to score."""
+
+    p50: float
+    p99: float
+
+
+class FrameRow(TypedDict):
+    """The last scored frame of a stream."""
+
+    frame_id: str
+    predictions: list[PredictionRow]
+    truth: str | None
+    is_right: bool | None
+    age_ms: float
+    fresh: bool
+    model_version: int
+    width: int
+    height: int
+
+
+class CountRow(TypedDict):
+    """Outcomes by kind."""
+
+    scored: int
+    shed: int
+    rejected: int
+
+
+class StreamRow(TypedDict):
+    """One stream. ``idle_s`` is the time since its last outcome."""
+
+    stream: str
+    frame: FrameRow | None
+    outcomes: CountRow
+    accuracy: float | None
+    idle_s: float
+    last_rejection: str | None
+
+
+class VersionRow(TypedDict):
+    """How right one version of a model was, over all frames it scored whose truth is known."""
+
+    name: str
+    version: int
+    sha256: str
+    accuracy: float
+    frames: int
+
+
+class SwapRow(TypedDict):
+    """See ``SwapEvent``."""
+
+    at: float
+    name: str
+    version: int
+    sha256: str
+    epoch: int
+    result: str
+    detail: str
+    pause_ms: float
+
+
+class AccuracyPoint(TypedDict):
+    """One second, or the part of one until another version scored."""
+
+    at: float
+    right: int
+    frames: int
+    version: int
+
+
+class BatchRow(TypedDict):
+    """How many of the recent batches held ``at_most`` frames, and more than half as many."""
+
+    at_most: int
+    batches: int
+
+
+class LiveSnapshot(TypedDict):
+    """All that the page and the terminal's table show of the outcomes.
+
+    ``outcomes`` counts what came to this sink; frames that were turned away for want of credit
+    never do, so totals are better taken from the journal's counts. ``other`` is what the streams
+    without a row of their own add up to. ``model`` is the one that scored last.
+    """
+
+    at: float
+    model: ModelRow | None
+    frames_per_s: float
+    age_ms: AgeRow | None
+    accuracy: float | None
+    accuracy_frames: int
+    outcomes: CountRow
+    streams: list[StreamRow]
+    other: CountRow
+    versions: list[VersionRow]
+    batches: list[BatchRow]
+    mean_batch: float | None
+    swaps: list[SwapRow]
+    history: list[AccuracyPoint]
+
+
+def model_row(model: ModelIdentity) -> ModelRow:
+    """A model's identity for the wire."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "sha256": model.sha256,
+        "epoch": model.epoch,
+    }
+
+
+def frame_row(scored: Scored) -> FrameRow:
+    """A scored frame for the wire."""
+    frame = scored.frame
+    return {
+        "frame_id": frame.frame_id,
+        "predictions": [
+            {
+                "class": each.label,
+                "class_id": each.class_id,
+                "confidence": round(each.confidence, 4),
+            }
+            for each in scored.predictions[:5]
+        ],
+        "truth": frame.truth,
+        "is_right": None if frame.truth is None else scored.top.label == frame.truth,
+        "age_ms": round(1000 * age_s(scored), 2),
+        "fresh": not frame.is_stale(scored.scored_at),
+        "model_version": scored.model.version,
+        "width": scored.width,
+        "height": scored.height,
+    }
+
+
+def swap_row(event: SwapEvent) -> SwapRow:
+    """A swap or refusal for the wire."""
+    return {
+        "at": event.at,
+        "name": event.name,
+        "version": event.version,
+        "sha256": event.sha256,
+        "epoch": event.epoch,
+        "result": event.result,
+        "detail": event.detail,
+        "pause_ms": round(1000 * event.pause_s, 3),
+    }
+
+
+def age_s(scored: Scored) -> float:
+    """From capture to score; a camera's clock that is ahead of ours makes no negative ages."""
+    return max(0.0, scored.scored_at - scored.frame.captured_at)
