@@ -33,7 +33,7 @@ from pipeline.sink.stage import SinkStage
 from pipeline.sink.tee import TeeSink
 from pipeline.sink.url import make_dead_letters, make_sink
 from pipeline.source.base import Source
-from pipeline.source.url import make_source
+from pipeline.source.url import make_sources
 from pipeline.summary import Summary
 from pipeline.types import ModelIdentity, Outcome
 from pipeline.waiting import WaitingRoom
@@ -80,7 +80,7 @@ class Worker:
         self.metrics = Metrics()
         self.live = LiveView(self._clock)
         if sources is None:
-            sources = [make_source(url, clock=self._clock) for url in settings.sources]
+            sources = make_sources(settings.sources, clock=self._clock)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
@@ -153,6 +153,10 @@ class Worker:
         if self._stop.is_set():
             return "draining"
         return "the model is being loaded and warmed" if self._active is None else self.liveness()
+
+    def counts(self) -> FrameCounts:
+        """All frame counters of one moment."""
+        return self._journal.counts()
 
     def model(self) -> ModelIdentity | None:
         """The model that scores now."""
@@ -273,25 +277,3 @@ class Worker:
         depth.labels("waiting").set_function(lambda: self._waiting.depth)
         depth.labels("batches").set_function(lambda: assembler.depth)
         depth.labels("outcomes").set_function(lambda: self._outcomes.depth)
-
-
-def run_worker(settings: Settings) -> Summary:
-    """Runs a worker with its HTTP server, in the main thread, until it ends.
-
-    Raises:
-        ConfigError: wrong settings; the port is taken.
-        ArtifactRefused: the model isn't fit to score.
-    """
-    worker = Worker(settings)
-    if not settings.server.enabled:
-        return worker.run()
-    from pipeline.server.app import make_app
-    from pipeline.server.run import HttpServer
-
-    server = HttpServer(make_app(worker), settings.server.host, settings.server.port)
-    server.start()
-    log.info("page, metrics and health at http://%s:%d/", settings.server.host, server.port)
-    try:
-        return worker.run()
-    finally:
-        server.stop()

@@ -1,0 +1,47 @@
+"""A worker with its HTTP server: what ``headrace worker`` and the demo run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.config import ServerSettings, Settings
+from pipeline.server.app import make_app
+from pipeline.server.run import HttpServer
+from pipeline.summary import Summary
+from pipeline.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def serving(worker: Worker, settings: ServerSettings) -> Iterator[str]:
+    """Serves page, metrics and health while the block runs; gives the page's URL, "" if disabled.
+
+    Raises:
+        ConfigError: the address can't be listened on.
+    """
+    if not settings.enabled:
+        yield ""
+        return
+    server = HttpServer(make_app(worker), settings.host, settings.port)
+    server.start()
+    url = f"http://{settings.host}:{server.port}/"
+    log.info("page, metrics and health at %s", url)
+    try:
+        yield url
+    finally:
+        server.stop()
+
+
+def run_worker(settings: Settings) -> Summary:
+    """Runs a worker until it ends; in the main thread it drains on SIGTERM and SIGINT.
+
+    Raises:
+        ConfigError: wrong settings; the address can't be listened on.
+        ArtifactRefused: the model isn't fit to score.
+    """
+    worker = Worker(settings)
+    with serving(worker, settings.server):
+        return worker.run()
