@@ -44,7 +44,8 @@ class SkippedImage:
 class ImageFolderData(Samples):
     """Pictures from files; those that can't be decoded are left out and named in ``skipped``.
 
-    Every file is decoded once at the start. Safe in DataLoader workers: reads only.
+    Every file is decoded once at the start; ``files`` are the usable ones. Safe in DataLoader
+    workers: reads only.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class ImageFolderData(Samples):
         good = [
             (f, s) for f, s in zip(files, tried, strict=True) if not isinstance(s, SkippedImage)
         ]
-        self._files = [file for file, _ in good]
+        self.files = [file for file, _ in good]
         self._samples = [sample for _, sample in good]
 
     def _try(self, file: ImageFile, keep: bool) -> ImageHwc | SkippedImage | None:
@@ -73,10 +74,10 @@ class ImageFolderData(Samples):
         return sample_hwc if keep else None
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        file, sample_hwc = self._files[index], self._samples[index]
+        file, sample_hwc = self.files[index], self._samples[index]
         if sample_hwc is None:
             loaded = self._try(file, keep=True)
             if isinstance(loaded, SkippedImage) or loaded is None:
@@ -85,15 +86,10 @@ class ImageFolderData(Samples):
         return torch.from_numpy(sample_hwc), file.class_id
 
     @property
-    def class_ids(self) -> set[int]:
-        """The classes that have a usable picture."""
-        return {file.class_id for file in self._files}
-
-    @property
     def digest(self) -> str:
         """See ``Samples.digest``: names and sizes here, as reading all again would be slow."""
         digest = hashlib.sha256()
-        for file in self._files:
+        for file in self.files:
             digest.update(f"{file.key}\0{file.class_id}\0{file.path.stat().st_size}\n".encode())
         return digest.hexdigest()
 
@@ -165,7 +161,7 @@ def _check_usable(
     skipped: tuple[SkippedImage, ...],
 ) -> None:
     broken = f" ({len(skipped)} files were skipped, first {skipped[0].path})" if skipped else ""
-    there = {train.labels[class_id] for class_id in train.class_ids}
+    there = {train.labels[file.class_id] for file in train.files}
     missing = [label for label in train.labels if label not in there]
     if missing:
         raise ConfigError(

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.jit.frontend import FrontendError
 
 from pipeline.errors import ConfigError
 
@@ -20,6 +21,8 @@ ExportedBy: TypeAlias = Literal["script", "trace"]
 NETWORK_ERRORS = (
     RuntimeError,
     torch.jit.Error,  # what a compiled network raises; no RuntimeError
+    FrontendError,  # what scripting raises for Python that it doesn't know
+    AssertionError,  # how many networks check their input's size
     ValueError,
     TypeError,
     LookupError,

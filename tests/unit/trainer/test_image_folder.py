@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.preprocess import PreprocessSpec, load_sample
+from tests.support import noise_jpeg
+from trainer.data import Samples
+from trainer.image_folder import ImageFolderData, image_folder
+
+SPEC = PreprocessSpec(width=16, height=12)
+
+
+def write_pictures(folder: Path, count: int, seed: int = 0) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        (folder / f"{number}.jpg").write_bytes(noise_jpeg(seed=seed + number))
+
+
+def keys(samples: Samples) -> set[str]:
+    assert isinstance(samples, ImageFolderData)
+    return {file.key for file in samples.files}
+
+
+def test_classes_are_the_sorted_folders_and_samples_the_workers(tmp_path: Path):
+    write_pictures(tmp_path / "dog", 12)
+    write_pictures(tmp_path / "cat", 12, seed=50)
+    data, skipped = image_folder(tmp_path, SPEC)
+    assert data.labels == ("cat", "dog")
+    assert not skipped
+    assert len(data.train) + len(data.heldout) == 24
+    sample_hwc, class_id = data.train[0]
+    first = tmp_path / min(keys(data.train))
+    assert class_id == 0
+    assert (sample_hwc.numpy() == load_sample(first.read_bytes(), SPEC)).all()
+
+
+def test_a_picture_stays_in_its_part_when_others_come(tmp_path: Path):
+    write_pictures(tmp_path / "a", 15)
+    write_pictures(tmp_path / "b", 15)
+    before, _ = image_folder(tmp_path, SPEC)
+    write_pictures(tmp_path / "b", 40)
+    after, _ = image_folder(tmp_path, SPEC)
+    assert keys(before.train) <= keys(after.train)
+    assert keys(before.heldout) <= keys(after.heldout)
+    assert not keys(after.train) & keys(after.heldout)
+    assert before.digest != after.digest
+
+
+def test_train_and_val_folders_are_the_parts(tmp_path: Path):
+    for label in ("a", "b"):
+        write_pictures(tmp_path / "train" / label, 3)
+        write_pictures(tmp_path / "val" / label, 2)
+    data, _ = image_folder(tmp_path, SPEC)
+    assert (len(data.train), len(data.heldout)) == (6, 4)
+
+
+def test_a_class_that_only_val_has_is_refused(tmp_path: Path):
+    for label in ("a", "b"):
+        write_pictures(tmp_path / "train" / label, 1)
+    write_pictures(tmp_path / "val" / "c", 1)
+    write_pictures(tmp_path / "val" / "a", 1)
+    with pytest.raises(ConfigError, match=r"train lacks: c"):
+        image_folder(tmp_path, SPEC)
+
+
+def test_a_broken_picture_is_reported_and_the_others_are_learnt_from(tmp_path: Path):
+    write_pictures(tmp_path / "a", 12)
+    write_pictures(tmp_path / "b", 12)
+    (tmp_path / "a" / "broken.jpg").write_bytes(noise_jpeg()[:300])
+    (tmp_path / "b" / "notes.txt").write_text("not a picture")
+    (tmp_path / "b" / ".hidden").write_text("a desktop's own file")
+    data, skipped = image_folder(tmp_path, SPEC)
+    assert len(data.train) + len(data.heldout) == 24
+    assert {each.path.name: each.reason.partition(":")[0] for each in skipped} == {
+        "broken.jpg": "corrupt",
+        "notes.txt": "unsupported_type",
+    }
+
+
+def test_what_cannot_be_learnt_from_is_refused_with_the_layout(tmp_path: Path):
+    with pytest.raises(ConfigError, match="is no folder"):
+        image_folder(tmp_path / "nowhere", SPEC)
+    with pytest.raises(ConfigError, match=r"0 class folders.*PATH/cat/1.jpg"):
+        image_folder(tmp_path, SPEC)
+    write_pictures(tmp_path / "a", 12)
+    with pytest.raises(ConfigError, match="1 class folders"):
+        image_folder(tmp_path, SPEC)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(ConfigError, match="no picture to learn b from"):
+        image_folder(tmp_path, SPEC)
+    (tmp_path / "b" / "1.jpg").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"1 files were skipped, first .*1\.jpg"):
+        image_folder(tmp_path, SPEC)
+
+
+def test_nothing_held_out_is_refused(tmp_path: Path):
+    for label in ("a", "b"):
+        write_pictures(tmp_path / "train" / label, 1)
+        (tmp_path / "val" / label).mkdir(parents=True)
+    with pytest.raises(ConfigError, match="none held out"):
+        image_folder(tmp_path, SPEC)
