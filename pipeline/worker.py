@@ -162,10 +162,6 @@ class Worker:
         """The model that scores now."""
         return None if self._active is None else self._active.model.identity
 
-    def counts(self) -> FrameCounts:
-        """All frame counters of one moment."""
-        return self._journal.counts()
-
     def summary(self) -> Summary:
         """The counts so far."""
         return Summary.of(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-def publish(  # noqa: PLR0913, PLR0917  a verb's options are its parameters
+def publish(
     file: Annotated[
         str,
         typer.Argument(

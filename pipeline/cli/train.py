@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 
-def train(  # noqa: PLR0913, PLR0917  a verb's options are its parameters
+def train(
     data: Annotated[
         str,
         typer.Option(help="'digits', or an image folder: PATH/CLASS/name.jpg.", metavar="DATA"),

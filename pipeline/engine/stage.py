@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -100,7 +101,7 @@ class EngineStage:
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
         logits_nk = logits_nk[[sample.row for sample in fresh]]
-        finite = [bool(row) for row in np.isfinite(logits_nk).all(axis=1)]
+        finite = [math.isfinite(total) for total in logits_nk.sum(axis=1).tolist()]
         with np.errstate(invalid="ignore"):
             predictions = best_predictions(logits_nk, model.contract.labels)
         for sample, best, is_finite in zip(fresh, predictions, finite, strict=True):

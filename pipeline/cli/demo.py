@@ -1,0 +1,191 @@
+"""``headrace demo``: frames, training, swaps, page and metrics at once, with nothing to set up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.cli.terminal import live_table, say
+
+if TYPE_CHECKING:
+    from pipeline.config import Settings
+    from pipeline.worker import Worker
+
+_MODEL = "digits"
+_PREFERRED_PORT = 8080
+_FIRST_VERSION_WITHIN_S = 120.0
+"""Importing torch from a cold disk takes most of a minute on a small machine."""
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(min=0, help="End after so long; 0: at Ctrl-C.")] = 0,
+    source: Annotated[str, typer.Option(help="Your own source instead of the digits.")] = "",
+    model: Annotated[str, typer.Option(help="Your own model, NAME[@VERSION or @ALIAS].")] = "",
+    registry: Annotated[str, typer.Option(help="Registry of --model.")] = "registry",
+    streams: Annotated[int, typer.Option(min=1, max=64, help="Streams of digits.")] = 4,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each stream.")] = 30,
+    host: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=-1, help="Port of the page; 0: any free one; -1: 8080 if free.")
+    ] = -1,
+    as_json: Annotated[bool, typer.Option("--json", help="Summary as JSON on stdout.")] = False,
+) -> None:
+    """Watch real frames being scored while a network is trained beside it and swapped in live."""
+    from pipeline.errors import ConfigError
+
+    if bool(source) != bool(model):
+        raise ConfigError(
+            "--source and --model go together: the demo's own network only knows its own digits"
+        )
+    port = _free_port(host) if port < 0 else port
+    with tempfile.TemporaryDirectory(prefix="headrace-demo-") as folder:
+        if source:
+            run = _run(_settings(source, model, registry, (host, port)), seconds)
+        else:
+            with _trainer(Path(folder)) as its_registry:
+                url = f"synthetic:digits?mode=live&streams={streams}&fps={fps:g}"
+                run = _run(_settings(url, _MODEL, its_registry, (host, port)), seconds)
+    _report(run, as_json=as_json)
+    raise typer.Exit(run.summary().exit_code)
+
+
+def _settings(source: str, model: str, registry: str, address: tuple[str, int]) -> Settings:
+    from pipeline.config import ModelSettings, ServerSettings, Settings
+
+    return Settings(
+        sources=(source,),
+        sinks=("null:",),
+        model=ModelSettings(name=model, registry=registry),
+        server=ServerSettings(host=address[0], port=address[1]),
+    )
+
+
+def _run(settings: Settings, seconds: float) -> Worker:
+    """Runs the worker in this thread, with page and table, and gives it when it has ended."""
+    from pipeline.service import serving
+    from pipeline.worker import Worker
+
+    worker = Worker(settings)
+    with serving(worker, settings.server) as url:
+        say(f"open {url} for the page, {url}metrics for Prometheus; Ctrl-C ends")
+        timer = threading.Timer(seconds, worker.stop) if seconds else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            with live_table(worker, f"headrace demo   {url}"):
+                worker.run()
+        finally:
+            if timer is not None:
+                timer.cancel()
+    return worker
+
+
+@contextmanager
+def _trainer(folder: Path) -> Iterator[str]:
+    """Runs the trainer as a child process; gives its registry once the first version is there.
+
+    Raises:
+        StageFailed: the trainer ended, or took too long, before it had published anything.
+    """
+    registry = folder / "registry"
+    registry.mkdir()
+    complaints = folder / "trainer.log"
+    say("training a first, barely trained network on real handwritten digits ...")
+    with complaints.open("wb") as log:
+        child = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "trainer", "demo-loop"),
+                *("--name", _MODEL, "--registry", str(registry)),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+    try:
+        _await_first_version(child, complaints)
+        yield str(registry)
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _await_first_version(child: subprocess.Popen[bytes], complaints: Path) -> None:
+    from pipeline.errors import StageFailed
+
+    published = threading.Event()
+    reader = threading.Thread(
+        target=_read_publications, args=(child, published), name="trainer-output", daemon=True
+    )
+    reader.start()
+    if published.wait(_FIRST_VERSION_WITHIN_S) and child.poll() is None:
+        return
+    if child.poll() == 0:  # it was so quick that training is over already
+        return
+    last_words = complaints.read_text(errors="replace").strip().splitlines()[-5:]
+    raise StageFailed(
+        "the trainer published no first version"
+        + (f"; it said: {' / '.join(last_words)}" if last_words else "")
+    )
+
+
+def _read_publications(child: subprocess.Popen[bytes], published: threading.Event) -> None:
+    """Reads all that the trainer says, so that its pipe never fills up; ends with the trainer."""
+    if child.stdout is not None:
+        with child.stdout as lines:
+            for _line in lines:
+                published.set()
+    published.set()
+
+
+def _free_port(host: str) -> int:
+    """8080, or any free port where that is taken: a demo shouldn't fail over a number."""
+    import socket
+
+    with socket.socket() as probe:
+        # As the server does: a port whose last connection just closed is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, _PREFERRED_PORT))
+        except OSError:
+            return 0
+    return _PREFERRED_PORT
+
+
+def _report(worker: Worker, *, as_json: bool) -> None:
+    summary = worker.summary()
+    seen = worker.live.snapshot()
+    versions = [
+        {
+            "version": each["version"],
+            "accuracy": round(each["accuracy"], 4),
+            "frames": each["frames"],
+        }
+        for each in seen["versions"]
+    ]
+    if as_json:
+        print(json.dumps({**summary.to_json(), "versions": versions}))
+        return
+    say(
+        f"{summary.received} frames received = {summary.scored} scored + {summary.shed} shed + "
+        f"{summary.rejected} rejected + {summary.in_flight} in flight, "
+        f"{summary.frames_per_s:.1f} frames/s, {summary.swaps} swaps"
+    )
+    for each in versions:
+        say(
+            f"  {_MODEL}@{each['version']}: {each['accuracy']:.1%} right of {each['frames']} frames"
+        )
+    if summary.error is not None:
+        say(f"headrace: {summary.error}")
