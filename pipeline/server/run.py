@@ -30,10 +30,13 @@ _JOIN_WITHIN_S = 10.0
 class HttpServer:
     """Serves an application from a daemon thread. Owned by: the thread that starts and stops it.
 
-    ``port`` is the real one once started, where 0 was asked for.
+    ``port`` is the real one once started, where 0 was asked for. ``request_within_s`` bounds each
+    request and its response together.
     """
 
-    def __init__(self, app: Starlette, host: str, port: int) -> None:
+    def __init__(
+        self, app: Starlette, host: str, port: int, *, request_within_s: float = _REQUEST_WITHIN_S
+    ) -> None:
         self.host = host
         self.port = port
         self._started = threading.Event()
@@ -42,7 +45,7 @@ class HttpServer:
         # greetings ("press CTRL+C") would be wrong here.
         config = uvicorn.Config(
             app,
-            http=BoundedProtocol,
+            http=_bounded_protocol(request_within_s),
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -107,6 +110,7 @@ class BoundedProtocol(H11Protocol):
     gets through.
     """
 
+    request_within_s = _REQUEST_WITHIN_S
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -128,7 +132,16 @@ class BoundedProtocol(H11Protocol):
     def _set_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline = self.loop.call_later(_REQUEST_WITHIN_S, self.transport.abort)
+        self._deadline = self.loop.call_later(self.request_within_s, self.transport.abort)
+
+
+def _bounded_protocol(within_s: float) -> type[BoundedProtocol]:
+    """uvicorn makes the protocols itself and takes a class, so the limit must be a class's."""
+
+    class Protocol(BoundedProtocol):
+        request_within_s = within_s
+
+    return Protocol
 
 
 def _listen(host: str, port: int) -> socket.socket:

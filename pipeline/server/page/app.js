@@ -81,11 +81,10 @@ function showAge(element, ms) {
 const TERMS = [["scored", "scored"], ["shed", "shed"], ["rejected", "rejected"], ["in_flight", "in flight"]];
 
 function showIdentity(frames) {
-  const parts = [term(frames.received, "received", "")];
-  TERMS.forEach(([key, name], place) => {
-    parts.push(make("span", "sign", place === 0 ? "=" : "+"), term(frames[key], name, key));
-  });
-  byId("identity").replaceChildren(...parts);
+  byId("identity").replaceChildren(
+    term("", frames.received, "received", ""),
+    ...TERMS.map(([key, name], place) => term(place === 0 ? "=" : "+", frames[key], name, key)),
+  );
   const bar = byId("identity-bar");
   if (bar.children.length === 0) bar.append(...TERMS.map(([key]) => make("i", `of-${key}`)));
   TERMS.forEach(([key], place) => { bar.children[place].style.flexGrow = frames[key]; });
@@ -97,8 +96,9 @@ function showIdentity(frames) {
   byId("reasons").hidden = reasons.length === 0;
 }
 
-function term(number, name, key) {
+function term(sign, number, name, key) {
   const span = make("span", "term");
+  if (sign) span.append(make("span", "sign", sign));
   if (key) span.append(make("i", `key of-${key}`));
   span.append(make("b", "", count(number)), make("span", "quiet", name));
   return span;

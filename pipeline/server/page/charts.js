@@ -89,7 +89,7 @@ function drawSwaps(svg, swaps, x) {
 
 export function showBatches(view) {
   const total = view.batches.reduce((sum, row) => sum + row.batches, 0);
-  setText(byId("batches-note"), total ? `frames in each of the last ${count(total)} batches` : "no batch yet");
+  setText(byId("batches-note"), total ? `last ${count(total)} batches` : "no batch yet");
   const most = Math.max(1, ...view.batches.map((row) => row.batches));
   const columns = view.batches.map(({ at_most: atMost, batches }) => {
     const column = make("div", "column");

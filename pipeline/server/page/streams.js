@@ -48,7 +48,8 @@ class Card {
     this.image = make("img");
     this.image.alt = `last frame of ${name}`;
     this.badge = make("span", "badge");
-    view.append(this.image, this.badge);
+    this.version = make("span", "badge version");
+    view.append(this.image, this.badge, this.version);
     const about = make("div", "about");
     const head = make("div", "head");
     const title = make("span", "name", name);
@@ -93,6 +94,8 @@ class Card {
       setText(this.truth, frame.is_right ? "✓ right" : `✗ it is ${frame.truth}`);
       this.truth.className = frame.is_right ? "truth right" : "truth wrong";
     }
+    setText(this.version, `v${frame.model_version}`);
+    this.version.title = "the version that scored this frame";
     this.showGuesses(frame.predictions.slice(0, SHOWN_GUESSES));
     this.fetchPicture(frame.frame_id);
   }
