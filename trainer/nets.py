@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 REFERENCE_SIZE = (24, 24)
 """Width and height of the reference network's samples: its first linear layer fixes them."""
 
+_REFERENCE = "reference-cnn"
 _TORCHVISION = "torchvision:"
 
 
@@ -49,6 +50,21 @@ class ReferenceCnn(nn.Module):
         return self.logits(torch.relu(self.hidden(self.features(images_nchw))))
 
 
+def check_net(name: str, size: tuple[int, int] = REFERENCE_SIZE) -> None:
+    """Checks that there is a network of this name for samples of this (width, height).
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name == _REFERENCE and size != REFERENCE_SIZE:
+        raise ConfigError(
+            f"{name} takes samples of 24x24, got {size[0]}x{size[1]}. Use --size 24x24, or a"
+            " network of any size, such as --net torchvision:resnet18."
+        )
+    if name != _REFERENCE:
+        _torchvision_name(name)
+
+
 def build_net(name: str, classes: int, size: tuple[int, int] = REFERENCE_SIZE) -> nn.Module:
     """Makes a freshly initialised network, its weights drawn from torch's global generator.
 
@@ -59,22 +75,24 @@ def build_net(name: str, classes: int, size: tuple[int, int] = REFERENCE_SIZE) -
         size: Width and height of the samples in pixels.
 
     Raises:
-        ConfigError: there is no such network, or it can't take samples of that size.
+        ConfigError: see ``check_net``.
     """
-    if name == "reference-cnn":
-        if size != REFERENCE_SIZE:
-            raise ConfigError(
-                f"reference-cnn takes samples of 24x24, got {size[0]}x{size[1]}. Use --size 24x24,"
-                " or a network of any size, such as --net torchvision:resnet18."
-            )
+    check_net(name, size)
+    if name == _REFERENCE:
         return ReferenceCnn(classes)
+    from torchvision import models
+
+    return models.get_model(_torchvision_name(name), weights=None, num_classes=classes)
+
+
+def _torchvision_name(name: str) -> str:
     from torchvision import models  # a second that the reference network needn't wait for
 
     known = models.list_models(module=models)
     wanted = name.removeprefix(_TORCHVISION)
-    if name.startswith(_TORCHVISION) and wanted in known:
-        return models.get_model(wanted, weights=None, num_classes=classes)
-    raise ConfigError(
-        f"there is no network {name!r}. Use reference-cnn, or torchvision:NAME with one of"
-        f" torchvision's {len(known)} classifiers ({known[0]}, …, {known[-1]})."
-    )
+    if not name.startswith(_TORCHVISION) or wanted not in known:
+        raise ConfigError(
+            f"there is no network {name!r}. Use {_REFERENCE}, or torchvision:NAME with one of"
+            f" torchvision's {len(known)} classifiers ({known[0]}, …, {known[-1]})."
+        )
+    return wanted

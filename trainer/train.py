@@ -12,10 +12,11 @@ import torch
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
-from trainer.data import SplitData, digits
+from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import FitResult, FitSettings, fit
 from trainer.image_folder import image_folder
+from trainer.nets import check_net
 from trainer.options import Target
 from trainer.progress import TrainingProgress, progress_for_stderr
 from trainer.run_folder import EpochRecord, RunFolder
@@ -37,7 +38,7 @@ class TrainJob:
     settings: FitSettings
     run: Path | None = None
     resume: bool = False
-    train_samples: int | None = None
+    train_samples: int = DIGITS_TRAIN
     target: Target | None = None
 
 
@@ -86,6 +87,7 @@ def train(job: TrainJob) -> TrainSummary:
         HeadraceError: see ``fit``, ``image_folder``, ``make_draft`` and ``Registry.publish``.
     """
     started = time.monotonic()
+    check_net(job.settings.net, (job.spec.width, job.spec.height))
     run = _run_folder(job)
     with progress_for_stderr() as progress:
         data = _load(job, progress)

@@ -43,8 +43,8 @@ def train(
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
     ] = "registry",
     train_samples: Annotated[
-        int | None, typer.Option(min=1, help="Digits to render. [default: 4000]")
-    ] = None,
+        int, typer.Option(min=1, help="Digits to render; a quarter more is held out.")
+    ] = 4000,
     workers: Annotated[int, typer.Option(min=0, help="DataLoader's processes.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Torch's threads. [default: torch's choice]")

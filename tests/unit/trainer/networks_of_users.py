@@ -45,7 +45,7 @@ class FeatureMap(Scriptable):
 
 class NotANumber(Scriptable):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) / 0.0 * 0.0
+        return self.linear(self.conv(x).view(x.shape[0], -1)) / 0.0 * 0.0
 
 
 def needs_an_argument(classes: int) -> nn.Module:

@@ -1,0 +1,195 @@
+"""``headrace train`` on real digits and real folders, killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pipeline.artifact.registry import Registry
+from pipeline.errors import ConfigError
+from tests.support import noise_jpeg, wait_until
+from trainer.__main__ import app
+from trainer.checkpoint import load_tensors
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["train", "--train-samples", "300", "--threads", "1", "--device", "cpu", "--json"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "trainer", *arguments]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def train(*arguments: str) -> dict[str, Any]:
+    ran = CliRunner().invoke(app, [*SMALL, *arguments], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    (line,) = ran.stdout.splitlines()
+    return json.loads(line)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_training_and_publishing_give_one_line_of_json(tmp_path: Path):
+    url = str(tmp_path / "models")
+    arguments = ["--epochs", "2", "--run", str(tmp_path / "run")]
+    summary = train(*arguments, "--publish", "digits", "--alias", "prod", "--registry", url)
+    assert set(summary) == {
+        "epochs",
+        "train_loss",
+        "accuracy",
+        "run",
+        "published",
+        "duration_s",
+    }
+    assert summary["epochs"] == 2
+    assert summary["run"] == str(tmp_path / "run")
+    registry = Registry(url)
+    manifest = registry.manifest("digits", 1)
+    assert summary["published"] == {"name": "digits", "version": 1, "sha256": manifest.sha256}
+    assert registry.aliases("digits") == {"latest": 1, "prod": 1}
+    assert manifest.contract.labels == tuple("0123456789")
+    assert manifest.metrics["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-5)
+
+
+def test_each_training_gets_a_run_of_its_own_and_resume_takes_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert train("--epochs", "1")["run"] == "runs/reference-cnn"
+    assert train("--epochs", "1")["run"] == "runs/reference-cnn-2"
+    again = train("--epochs", "2", "--resume")
+    assert (again["run"], again["epochs"]) == ("runs/reference-cnn-2", 2)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        train("--run", "runs/reference-cnn")
+
+
+def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
+    for label in ("dark", "light"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(12):
+            path = tmp_path / "data" / label / f"{number}.jpg"
+            path.write_bytes(noise_jpeg(seed=number))
+    (tmp_path / "data" / "dark" / "torn.jpg").write_bytes(noise_jpeg()[:200])
+    arguments = ["--data", str(tmp_path / "data"), "--epochs", "1", "--run", str(tmp_path / "run")]
+    ran = CliRunner().invoke(app, [*SMALL, *arguments], catch_exceptions=False)
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout)["published"] is None
+    assert "torn.jpg: corrupt" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--size", "24"], "WIDTHxHEIGHT"),
+        (["--size", "0x24"], "--size"),
+        (["--net", "lenet"], "there is no network"),
+        (["--optimizer", "lion"], "sgd or adam"),
+        (["--data", "nowhere"], "is no folder"),
+        (["--publish", "a/b"], "the model's name"),
+        (["--publish", "digits", "--alias", "7"], "the alias"),
+        (["--device", "tpu"], "auto, cpu, cuda"),
+    ],
+)
+def test_wrong_use_is_said_before_anything_is_trained(
+    tmp_path: Path, arguments: list[str], says: str
+):
+    with pytest.raises(ConfigError, match=says):
+        train(*arguments, "--run", str(tmp_path / "run"))
+
+
+def test_a_known_error_is_one_line_and_exits_with_2(tmp_path: Path):
+    ran = subprocess.run(
+        command("train", "--size", "24", "--run", str(tmp_path / "run")),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith("error: --size is '24'")
+    assert "Traceback" not in ran.stderr
+
+
+def test_killed_and_resumed_gives_the_weights_of_a_run_that_was_not(tmp_path: Path):
+    settings = [*SMALL, "--epochs", "6"]
+    killed = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(*settings, "--run", str(killed)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    try:
+        wait_until(lambda: (killed / "last.pt").exists() or process.poll() is not None, 60)
+    finally:
+        process.kill()
+    assert process.wait(30) == -signal.SIGKILL
+    done_before = len(load_tensors(killed / "last.pt")["history"])
+    assert 1 <= done_before < 6
+
+    resumed = train("--epochs", "6", "--run", str(killed), "--resume")
+    straight = train("--epochs", "6", "--run", str(tmp_path / "straight"))
+    assert resumed["accuracy"] == straight["accuracy"]
+    for name in ("best.pt", "last.pt"):
+        left, right = load_tensors(killed / name), load_tensors(tmp_path / "straight" / name)
+        left, right = left.get("network", left), right.get("network", right)
+        assert all(torch.equal(left[key], right[key]) for key in right), name
+    assert not list(killed.glob(".*"))
+
+
+def test_a_trainer_killed_while_it_publishes_leaves_only_whole_versions(tmp_path: Path):
+    url = str(tmp_path / "models")
+    process = subprocess.Popen(
+        command("demo-loop", "--name", "digits", "--registry", url),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    try:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        # The next version's folder is claimed, and its files are being written.
+        second = tmp_path / "models" / "digits" / "2"
+        wait_until(second.exists, 60)
+    finally:
+        process.kill()
+        process.wait(30)
+        if process.stdout:
+            process.stdout.close()
+    registry = Registry(url)
+    versions = registry.versions("digits")
+    assert versions[0] == line["version"] == 1
+    for version in versions:
+        assert registry.read("digits", version).manifest.version == version
+    assert registry.resolve("digits") in versions
+
+
+def test_the_demos_loop_ends_at_once_on_sigterm(tmp_path: Path):
+    process = subprocess.Popen(
+        command("demo-loop", "--name", "digits", "--registry", str(tmp_path)),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    with process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "published"
+        process.terminate()
+        assert process.wait(30) == 0
