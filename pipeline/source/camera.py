@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +14,19 @@ from pipeline.source.lateness import Lateness
 from pipeline.source.options import LiveOptions
 from pipeline.types import Frame, ImageHwc, Position
 
-_LOG = logging.getLogger(__name__)
+_CAUGHT_UP_S = 0.002
+"""While a queue is read, frames come faster than they were made and each is less late, by up to a
+frame's time; one that gains less than this came as it was made, give or take the network."""
+
+_ON_TIME_FRAMES = 3
+"""So many in a row tell that the queue is empty: a stream's first two often both say time 0."""
 
 
 class CameraSource:
     """One camera as one stream: the payload is BGR, ``captured_at`` is when the frame arrived.
+
+    Opening it includes reading over what FFmpeg queued while it studied the stream, a second or
+    two's worth: nobody can say how old those frames are.
 
     ``device`` is an RTSP URL (with its password, which is never shown) or the index of a V4L2
     device. ``poll`` blocks up to the read time-out and gives one frame; it must be called without
@@ -42,7 +50,7 @@ class CameraSource:
         return self._info
 
     def open(self) -> None:
-        """See ``Source.open``. Blocks up to the open time-out."""
+        """See ``Source.open``. Blocks up to the open time-out and the read time-out together."""
         self.close()
         device = self._device
         is_rtsp = isinstance(device, str)
@@ -55,6 +63,11 @@ class CameraSource:
                 " is the camera on, and are address, path, user and password right?"
             )
         self._lateness = Lateness()
+        try:
+            self._catch_up(capture)
+        except SourceUnavailable:
+            self.close()
+            raise
 
     def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
         """See ``Source.poll``. Blocks up to the read time-out, whatever ``timeout_s`` is."""
@@ -62,10 +75,9 @@ class CameraSource:
             raise SourceUnavailable(f"{self._info.name} isn't open")
         if room < 1:
             return ()
-        image_hwc = self._read(self._capture)
+        late_s = self._grab(self._capture)
+        image_hwc = self._retrieve(self._capture)
         now_mono_s = self._clock.monotonic()
-        stream_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
-        late_s = self._lateness.observe(stream_s, now_mono_s)
         offset = self._next
         self._next += 1
         return (
@@ -88,17 +100,35 @@ class CameraSource:
             self._capture.release()
         self._capture = None
 
-    def _read(self, capture: cv2.VideoCapture) -> ImageHwc:
-        try:
-            is_read, image_hwc = capture.read()
-        except cv2.error as cause:
-            raise SourceUnavailable(f"{self._info.name}: {cause}") from cause
-        # isOpened() stays true after a failure, so only reads tell.
-        if not is_read:
+    def _catch_up(self, capture: cv2.VideoCapture) -> None:
+        until_mono_s = self._clock.monotonic() + self._options.read_timeout_s
+        smallest_s = math.inf
+        on_time = 0
+        while on_time < _ON_TIME_FRAMES and self._clock.monotonic() < until_mono_s:
+            self._grab(capture)
+            distance_s = self._lateness.distance_s
+            on_time = on_time + 1 if distance_s > smallest_s - _CAUGHT_UP_S else 0
+            smallest_s = min(smallest_s, distance_s)
+
+    def _grab(self, capture: cv2.VideoCapture) -> float:
+        """Waits for the next frame; gives how late it is, in seconds."""
+        # isOpened() stays true after a failure, so only reads tell. And not even they at once:
+        # after a time-out FFmpeg first gives the frames that its decoder held back, one each time.
+        start_mono_s = self._clock.monotonic()
+        is_grabbed = capture.grab()
+        waited_s = self._clock.monotonic() - start_mono_s
+        if not is_grabbed or waited_s >= self._options.read_timeout_s:
             raise SourceUnavailable(
                 f"{self._info.name} gave no frame within {self._options.read_timeout_s:g} s,"
                 " or closed the connection"
             )
+        stream_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0
+        return self._lateness.observe(stream_s, self._clock.monotonic())
+
+    def _retrieve(self, capture: cv2.VideoCapture) -> ImageHwc:
+        is_read, image_hwc = capture.retrieve()
+        if not is_read:
+            raise SourceUnavailable(f"{self._info.name} gave a frame that can't be decoded")
         return image_hwc  # pyright: ignore[reportReturnType]  cv2's stubs: of any number
 
     def _open_rtsp(self, url: str) -> cv2.VideoCapture:
@@ -111,6 +141,9 @@ class CameraSource:
                 int(self._options.open_timeout_s * 1000),
                 cv2.CAP_PROP_READ_TIMEOUT_MSEC,
                 int(self._options.read_timeout_s * 1000),
+                # With N threads its decoder holds back N - 1 frames: half a second on 16 cores.
+                cv2.CAP_PROP_N_THREADS,
+                1,
             ],
         )
 

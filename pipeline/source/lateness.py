@@ -19,9 +19,15 @@ class Lateness:
     """
 
     def __init__(self) -> None:
-        self._distance_s: float | None = None
+        self._smallest_s: float | None = None
+        self._distance_s = 0.0
         self._last_stream_s = 0.0
         self._last_mono_s = 0.0
+
+    @property
+    def distance_s(self) -> float:
+        """Our time less the stream's, at the last frame; only its changes mean something."""
+        return self._distance_s
 
     def observe(self, stream_s: float, now_mono_s: float) -> float:
         """Gives the lateness, in seconds, of a frame of stream time ``stream_s`` read now.
@@ -29,16 +35,15 @@ class Lateness:
         A stream without a time of its own (it stays 0) or with a new one gives 0.
         """
         distance_s = now_mono_s - stream_s
-        known_s = self._distance_s
-        is_new = (
-            known_s is None
-            or stream_s <= self._last_stream_s
-            or stream_s - self._last_stream_s > _NEW_TIMELINE_S
+        known_s = self._smallest_s
+        has_new_time = (
+            stream_s <= self._last_stream_s or stream_s - self._last_stream_s > _NEW_TIMELINE_S
         )
-        if known_s is None or is_new:
-            self._distance_s = distance_s
+        if known_s is None or has_new_time:
+            smallest_s = distance_s
         else:
             drifted_s = known_s + MAX_DRIFT * (now_mono_s - self._last_mono_s)
-            self._distance_s = min(drifted_s, distance_s)
+            smallest_s = min(drifted_s, distance_s)
+        self._smallest_s, self._distance_s = smallest_s, distance_s
         self._last_stream_s, self._last_mono_s = stream_s, now_mono_s
-        return distance_s - self._distance_s
+        return distance_s - smallest_s

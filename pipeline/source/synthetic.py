@@ -38,8 +38,8 @@ class SyntheticSource:
 
     The streams' frames are spread evenly over time, as those of cameras that know nothing of each
     other. A live one that can't be drawn in time goes on with the present, as a camera does whose
-    exposure was missed: those frames never came to be. Reopening starts at frame 0. Owned by: one
-    intake thread.
+    exposure was missed: those frames never came to be. Reopened, one with a ``count`` starts at
+    frame 0 and an endless one goes on. Owned by: one intake thread.
     """
 
     def __init__(self, name: str, options: DigitOptions, clock: Clock) -> None:
@@ -54,6 +54,7 @@ class SyntheticSource:
         self._pace: Pace | None = None
         self._scenes: tuple[Scene, ...] = ()
         self._encoded: dict[tuple[int, int], bytes] = {}
+        self._first = 0
         self._next = 0
 
     @property
@@ -68,7 +69,7 @@ class SyntheticSource:
             Scene(i, wanted.seed, wanted.width, wanted.height, wanted.split)
             for i in range(wanted.streams)
         )
-        self._next = 0
+        self._first = self._next = 0 if wanted.count is not None else self._next
         self._pace = Pace(self._clock, None if wanted.fps is None else wanted.fps * wanted.streams)
 
     def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
@@ -81,7 +82,7 @@ class SyntheticSource:
             self._skip_what_is_too_old(self._pace)
             if self._is_over():
                 break
-            if not self._pace.wait(self._next, 0.0 if frames else timeout_s):
+            if not self._pace.wait(self._next - self._first, 0.0 if frames else timeout_s):
                 break
             frames.append(self._draw(self._next, self._pace))
             self._next += 1
@@ -106,12 +107,12 @@ class SyntheticSource:
 
     def _skip_what_is_too_old(self, pace: Pace) -> None:
         max_age_s = self._options.max_age_s
-        if max_age_s is not None and pace.lateness_s(self._next) > max_age_s:
-            self._next = pace.newest_due()
+        if max_age_s is not None and pace.lateness_s(self._next - self._first) > max_age_s:
+            self._next = self._first + pace.newest_due()
 
     def _draw(self, index: int, pace: Pace) -> Frame:
         k, stream = divmod(index, self._options.streams)
-        captured_at = pace.captured_at(index)
+        captured_at = pace.captured_at(index - self._first)
         shown = k if self._options.cycle is None else k % self._options.cycle
         return Frame(
             position=Position(self._info.name, stream, k),

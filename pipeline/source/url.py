@@ -128,7 +128,7 @@ def _without_secrets(url: str) -> str:
     except ValueError:
         return url.partition(":")[0] + ":…"
     if "@" in url and "@" not in parts.netloc:  # behind an unescaped # / or ? in a password
-        return f"{parts.scheme}://…{url.rpartition('@')[2]}"
+        return f"{parts.scheme}://…{url.rpartition('@')[2].partition('?')[0]}"
     address = parts.netloc.rpartition("@")[2]
     query = [
         (name, value if name.lower() in _HARMLESS else "***")
