@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
     """A group of settings: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelSettings(Section):
@@ -129,5 +130,18 @@ class Settings(Section):
     server: ServerSettings = ServerSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="logs on stderr"
+        default="info", description="the least important log lines that are written, on stderr"
     )
+
+    @field_validator("sources", "sinks", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        """One URL may stand alone; the environment takes several as a JSON array."""
+        if not isinstance(value, str):
+            return value
+        if not value.startswith("["):
+            return (value,)
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as cause:
+            raise ValueError("expected one URL, or a JSON array of them") from cause

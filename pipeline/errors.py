@@ -15,7 +15,10 @@ A message says what happened, what was got, what was expected and what to do.
 
 from __future__ import annotations
 
-from pipeline.types import RejectReason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it brings numpy, and `headrace --help` only needs the errors' names
+    from pipeline.types import RejectReason
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
