@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from pipeline.assembler import Assembler, Row, Sample
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
@@ -20,7 +22,7 @@ from pipeline.waiting import WaitingRoom
 
 class DecodePool:
     """What each decode thread runs. OpenCV lets go of the interpreter while it decodes and resizes,
-    so threads scale over cores. Thread-safe: it holds no state of a frame."""
+    so threads scale over cores. Thread-safe: it holds no frame."""
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class DecodePool:
         self._waiting = waiting
         self._assembler = assembler
         self._outcomes = outcomes
+        self._turn = threading.Lock()
         # OpenCV's own threads would fight with ours and with torch's.
         cv2.setNumThreads(1)
 
@@ -44,8 +47,11 @@ class DecodePool:
         """Decodes until the waiting room is closed and empty."""
         while True:
             try:
-                frame = self._waiting.take()
-                row = self._assembler.claim(frame)
+                # As one step: else a later frame of a stream could join an earlier batch than the
+                # frame before it, and be scored by an older model.
+                with self._turn:
+                    frame = self._waiting.take()
+                    row = self._assembler.claim(frame)
             except ChannelClosed:
                 return
             given_up = self._fill(frame, row)

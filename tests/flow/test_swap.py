@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import gc
+import threading
+from collections import Counter
+
+import psutil
+
+from pipeline.preprocess import PreprocessSpec
+from pipeline.worker import Worker
+from tests.artifacts import LABELS, SPEC, publish_tiny
+from tests.flow.rig import Rig
+from tests.support import noise_jpeg, wait_until
+
+
+def endless(rig: Rig) -> Worker:
+    return rig.worker(sources=[rig.memory([noise_jpeg(320, 240)], 10**9)])
+
+
+def version_of(worker: Worker) -> int:
+    model = worker.model()
+    return 0 if model is None else model.version
+
+
+def refusals(worker: Worker) -> list[str]:
+    return [each["result"] for each in worker.live.snapshot()["swaps"]]
+
+
+def test_a_hundred_swaps_under_load_lose_and_double_nothing(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 100)
+    published = {1: rig.registry.manifest("tiny", 1).sha256}
+    process = psutil.Process()
+    resident_bytes: list[int] = []
+    for number in range(1, 101):
+        manifest = publish_tiny(rig.registry, "tiny", bias=number / 100)
+        published[manifest.version] = manifest.sha256
+        wait_until(lambda wanted=manifest.version: version_of(worker) == wanted)
+        if number % 10 == 0:
+            gc.collect()
+            resident_bytes.append(process.memory_info().rss)
+    wait_until(lambda: worker.summary().swaps == 100)
+    worker.stop()
+    summary = rig.finish(summaries)
+    rows = rig.rows()
+    assert summary.swaps == 100
+    assert summary.received == summary.scored == len(rows)
+    assert max(Counter(row["frame_id"] for row in rows).values()) == 1
+    assert [row["source"]["offset"] for row in rows] == list(range(len(rows)))
+    epochs = [row["model"]["epoch"] for row in rows]
+    assert epochs == sorted(epochs)
+    for row in rows:
+        assert row["model"]["sha256"] == published[row["model"]["version"]]
+    grown_bytes = resident_bytes[-1] - resident_bytes[2]
+    assert grown_bytes < 64 * 1024 * 1024, resident_bytes
+
+
+def test_going_back_is_a_swap_with_a_new_epoch(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    publish_tiny(rig.registry, "tiny", bias=1.0)
+    wait_until(lambda: version_of(worker) == 2)
+    rig.registry.set_alias("tiny", "latest", 1)
+    wait_until(lambda: version_of(worker) == 1)
+    wait_until(lambda: worker.summary().swaps == 2)
+    worker.stop()
+    rig.finish(summaries)
+    seen = dict.fromkeys((row["model"]["version"], row["model"]["epoch"]) for row in rig.rows())
+    assert list(seen) == [(1, 1), (2, 2), (1, 3)]
+
+
+def test_a_version_that_breaks_the_contract_is_refused_and_the_old_one_goes_on(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    publish_tiny(rig.registry, "tiny", labels=(*LABELS, "blinding"))
+    wait_until(lambda: refusals(worker) == ["incompatible"])
+    publish_tiny(rig.registry, "tiny", spec=PreprocessSpec(width=32, height=24))
+    wait_until(lambda: refusals(worker) == ["incompatible"] * 2)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: version_of(worker) == 4)
+    worker.stop()
+    rig.finish(summaries)
+    assert {row["model"]["version"] for row in rig.rows()} == {1, 4}
+    swapped = worker.metrics.registry.get_sample_value
+    wanted = {"result": "incompatible"}
+    assert swapped("headrace_model_swaps_total", wanted) == 2
+
+
+def test_a_version_that_is_damaged_after_publishing_is_refused(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    publish_tiny(rig.registry, "tiny", bias=0.5, aliases=())
+    path = rig.folder / "registry" / "tiny" / "2" / "model.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    rig.registry.set_alias("tiny", "latest", 2)
+    wait_until(lambda: refusals(worker) == ["corrupt"])
+    assert version_of(worker) == 1
+    worker.stop()
+    assert rig.finish(summaries).swaps == 0
+
+
+def test_a_registry_that_goes_away_does_not_stop_the_scoring(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    folder = rig.folder / "registry"
+    folder.rename(rig.folder / "moved")
+    wait_until(lambda: "unreachable" in refusals(worker))
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 100)
+    (rig.folder / "moved").rename(folder)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: version_of(worker) == 2)
+    worker.stop()
+    assert rig.finish(summaries).exit_code == 0
+
+
+def test_the_same_bytes_under_another_version_are_a_swap_too(rig: Rig) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    publish_tiny(rig.registry, "tiny")
+    wait_until(lambda: version_of(worker) == 2)
+    worker.stop()
+    rig.finish(summaries)
+    digests = {row["model"]["sha256"] for row in rig.rows()}
+    assert digests == {rig.registry.manifest("tiny", 1).sha256}
+
+
+def test_a_swap_during_the_drain_harms_nothing(rig: Rig) -> None:
+    for _ in range(5):
+        rig.out.unlink(missing_ok=True)
+        worker = endless(rig)
+        summaries = rig.start(worker)
+        wait_until(lambda worker=worker: worker.summary().scored > 10)
+        publisher = threading.Thread(
+            target=publish_tiny, args=(rig.registry, "tiny"), kwargs={"bias": 0.3, "spec": SPEC}
+        )
+        publisher.start()
+        worker.stop()
+        publisher.join(20)
+        summary = rig.finish(summaries)
+        assert (summary.exit_code, summary.in_flight) == (0, 0)
+        assert summary.scored == len(rig.rows())
+
+
+def test_each_swap_is_told_with_its_numbers(rig: Rig) -> None:
+    worker = rig.worker(sources=[rig.memory([noise_jpeg()], 10**9)])
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    manifest = publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: worker.live.snapshot()["swaps"])
+    (event,) = worker.live.snapshot()["swaps"]
+    assert (event["version"], event["sha256"], event["epoch"]) == (2, manifest.sha256, 2)
+    assert event["result"] == "swapped"
+    assert event["pause_ms"] >= 0
+    value = worker.metrics.registry.get_sample_value
+    assert value("headrace_model_swap_pause_seconds_count") == 1
+    assert value(
+        "headrace_model_info", {"model": "tiny", "version": "2", "sha256": manifest.sha256}
+    )
+    assert value("headrace_model_info", {"model": "tiny", "version": "1"}) is None
+    worker.stop()
+    rig.finish(summaries)
