@@ -44,7 +44,7 @@ class Options:
         self._given: dict[str, str] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
             if name in self._given:
-                raise ConfigError(f"{scheme}: the option {name!r} is given twice")
+                raise ConfigError(f"{scheme}: option {name!r} is given twice, expected once")
             self._given[name] = value
 
     def take(self, name: str, convert: Callable[[str], T], default: T) -> T:

@@ -12,6 +12,9 @@ from pipeline.source.base import SourceInfo
 from pipeline.source.pacing import Pace
 from pipeline.types import Frame, Position
 
+_SHORT_POLL_S = 0.02
+"""A poll with a shorter time-out still goes on for so long while frames are there to be had."""
+
 
 @dataclass(frozen=True, slots=True)
 class DigitOptions:
@@ -77,7 +80,7 @@ class SyntheticSource:
         if self._pace is None:
             raise SourceUnavailable(f"{self._info.name} isn't open")
         frames: list[Frame] = []
-        deadline_mono_s = self._clock.monotonic() + timeout_s
+        until_mono_s = self._clock.monotonic() + max(timeout_s, _SHORT_POLL_S)
         while len(frames) < room:
             self._skip_what_is_too_old(self._pace)
             if self._is_over():
@@ -86,7 +89,7 @@ class SyntheticSource:
                 break
             frames.append(self._draw(self._next, self._pace))
             self._next += 1
-            if self._clock.monotonic() >= deadline_mono_s:
+            if self._clock.monotonic() >= until_mono_s:
                 break
         if not frames and self._is_over():
             raise SourceExhausted(f"{self._info.name} gave all its frames")

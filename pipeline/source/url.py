@@ -69,9 +69,7 @@ def make_source(url: str, *, clock: Clock, taken: Iterable[str] = ()) -> Source:
     if scheme in ("", "file", "dir"):
         return _from_disk(scheme, rest, clock, names)
     if scheme == "kafka":
-        raise ConfigError(
-            "kafka: sources aren't built yet; use one of the others meanwhile: " + SOURCE_FORMS
-        )
+        raise ConfigError("kafka: such sources aren't built yet; expected " + SOURCE_FORMS)
     raise ConfigError(f"unknown source {_without_secrets(url)!r}, expected {SOURCE_FORMS}")
 
 

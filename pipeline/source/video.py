@@ -18,6 +18,9 @@ _LOG = logging.getLogger(__name__)
 _POLL_BYTES = 32 * 1024 * 1024
 """Decoded frames of one poll: five of 1080p. The intake's credits in bytes are taken after it."""
 
+_SHORT_POLL_S = 0.02
+"""A poll with a shorter time-out still goes on for so long while frames are there to be had."""
+
 _SNIFFED_BYTES = 4096
 _FRAMES_IN_DOUBT = 2
 _SECONDS_IN_DOUBT = 0.25
@@ -81,13 +84,13 @@ class VideoSource:
             raise SourceExhausted(f"{self._info.name} gave all its frames")
         frames: list[Frame] = []
         held_bytes = 0
-        deadline_mono_s = self._clock.monotonic() + timeout_s
+        until_mono_s = self._clock.monotonic() + max(timeout_s, _SHORT_POLL_S)
         while len(frames) < room and not self._is_over():
             if not self._pace.wait(self._next, 0.0 if frames else timeout_s):
                 break
             frames.append(self._take())
             held_bytes += frames[-1].size_bytes
-            if held_bytes >= _POLL_BYTES or self._clock.monotonic() >= deadline_mono_s:
+            if held_bytes >= _POLL_BYTES or self._clock.monotonic() >= until_mono_s:
                 break
         return frames
 
