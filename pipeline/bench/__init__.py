@@ -1,0 +1,1 @@
+"""What `headrace bench` measures: the worker, a plain loop and the machine's ceiling."""

@@ -1,0 +1,97 @@
+"""What all contenders are given: the same pictures, network, threads and batch size."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.config import DecodeSettings, ModelSettings, ServerSettings, Settings
+from pipeline.digits import Scene
+from pipeline.opencv import cv2
+from pipeline.preprocess import PreprocessSpec
+from pipeline.worker import default_torch_threads
+
+PICTURE_WH = (640, 360)
+_QUALITY = 93
+"""At 640x360 these scenes, with their sensor noise, then have 55 to 58 KB: what a camera sends that
+isn't starved of bits. At the usual 85 they have 27 KB and decoding is a third cheaper."""
+_SCENES = 4
+_PICTURES_A_SCENE = 16
+_APART = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How many threads the libraries take when nobody tells them, and cores that may be used."""
+
+    cores: int
+    torch_threads: int
+    opencv_threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One benchmark. ``network`` is the eager one, uint8 NHWC to logits; ``model`` names its
+    compiled artifact, with the version, in ``registry``. ``folder`` is for results files."""
+
+    pictures: tuple[bytes, ...]
+    spec: PreprocessSpec
+    network: Callable[[torch.Tensor], torch.Tensor]
+    labels: tuple[str, ...]
+    registry: str
+    model: str
+    folder: str
+    machine: Machine
+    frames: int
+    rounds: int
+
+    @property
+    def decode_threads(self) -> int:
+        """The worker's, and the ceiling's: the worker's own default."""
+        return self.machine.cores
+
+    @property
+    def batch_size(self) -> int:
+        """The worker's most frames in a batch, which is what the ceiling always runs."""
+        return self.settings("null:").batch.max_size
+
+    @property
+    def worker_torch_threads(self) -> int:
+        """The worker's own choice, and the ceiling's."""
+        return default_torch_threads(self.machine.cores)
+
+    @property
+    def mean_bytes(self) -> float:
+        """Of an encoded picture."""
+        return statistics.fmean(len(each) for each in self.pictures)
+
+    def settings(self, sink: str) -> Settings:
+        """The worker's: its defaults, without the HTTP server."""
+        return Settings(
+            sinks=(sink,),
+            model=ModelSettings(name=self.model, registry=self.registry),
+            decode=DecodeSettings(threads=self.decode_threads),
+            server=ServerSettings(enabled=False),
+        )
+
+
+def make_pictures() -> tuple[bytes, ...]:
+    """64 different JPEGs of 640x360 and about 56 KB, the same at each call."""
+    scenes = [Scene(number, width=PICTURE_WH[0], height=PICTURE_WH[1]) for number in range(_SCENES)]
+    return tuple(
+        scene.jpeg(k * _APART, _QUALITY) for k in range(_PICTURES_A_SCENE) for scene in scenes
+    )
+
+
+def use_threads(torch_threads: int, opencv_threads: int) -> None:
+    """Sets the libraries' threads for the run that follows, for the whole process."""
+    torch.set_num_threads(torch_threads)
+    cv2.setNumThreads(opencv_threads)
+
+
+def this_machine(cores: int) -> Machine:
+    """What the libraries chose; asked before any run changes it."""
+    return Machine(cores, torch.get_num_threads(), cv2.getNumThreads())

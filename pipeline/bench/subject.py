@@ -1,0 +1,150 @@
+"""The worker as it is measured: whole, from outside, by its summary, its metrics and its rows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.bench.rounds import Run, bucket_quantile, percentile
+from pipeline.bench.scenario import Scenario
+from pipeline.clock import Clock, SystemClock
+from pipeline.errors import SourceExhausted, StageFailed
+from pipeline.metrics import Metrics
+from pipeline.source.base import Source, SourceInfo
+from pipeline.source.memory import MemorySource
+from pipeline.source.pacing import Pace
+from pipeline.types import Frame, Position
+from pipeline.worker import Worker
+
+_NAME = "bench"
+
+
+class PacedPictures:
+    """Gives frame ``k`` from memory ``k / fps`` seconds after it was opened, captured when it was
+    due: a camera that doesn't wait. Late frames are given too, with the age that they have.
+
+    See ``Source``. Owned by: one intake thread.
+    """
+
+    def __init__(self, pictures: Sequence[bytes], count: int, fps: float, clock: Clock) -> None:
+        self._pictures = pictures
+        self._count = count
+        self._fps = fps
+        self._clock = clock
+        self._pace = Pace(clock, fps)
+        self._next = 0
+
+    @property
+    def info(self) -> SourceInfo:
+        """See ``Source.info``."""
+        return SourceInfo(_NAME, "lossless", is_finite=True)
+
+    def open(self) -> None:
+        """See ``Source.open``."""
+        self._pace = Pace(self._clock, self._fps)
+
+    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
+        """See ``Source.poll``."""
+        if self._next >= self._count:
+            raise SourceExhausted(f"{_NAME} gave all its {self._count} frames")
+        frames: list[Frame] = []
+        while len(frames) < room and self._next < self._count:
+            if not self._pace.wait(self._next, 0.0 if frames else timeout_s):
+                break
+            frames.append(self._frame(self._next))
+            self._next += 1
+        return frames
+
+    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
+        """See ``Source.commit``: there is nothing to remember."""
+
+    def close(self) -> None:
+        """See ``Source.close``."""
+
+    def _frame(self, k: int) -> Frame:
+        return Frame(
+            position=Position(_NAME, 0, k),
+            stream=_NAME,
+            payload=self._pictures[k % len(self._pictures)],
+            captured_at=self._pace.captured_at(k),
+            received_mono_s=self._clock.monotonic(),
+        )
+
+
+class MeteredSource:
+    """Another source, and the process's CPU seconds when it was first opened: loading and warming
+    the model is over then, as it is in the other contenders. Owned by: one intake thread."""
+
+    def __init__(self, inner: Source) -> None:
+        self._inner = inner
+        self.cpu_s_at_start = 0.0
+
+    @property
+    def info(self) -> SourceInfo:
+        """See ``Source.info``."""
+        return self._inner.info
+
+    def open(self) -> None:
+        """See ``Source.open``."""
+        self.cpu_s_at_start = time.process_time()
+        self._inner.open()
+
+    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
+        """See ``Source.poll``."""
+        return self._inner.poll(room, timeout_s)
+
+    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
+        """See ``Source.commit``."""
+        self._inner.commit(next_offsets)
+
+    def close(self) -> None:
+        """See ``Source.close``."""
+        self._inner.close()
+
+
+def worker_at_full_speed(scenario: Scenario, count: int) -> Run:
+    """Runs a worker on frames that are always there. Its ages are mostly the wait behind the other
+    frames in flight, and come from the buckets of ``headrace_frame_age_seconds``."""
+    clock = SystemClock()
+    source = MeteredSource(MemorySource(scenario.pictures, count, clock, name=_NAME))
+    worker, duration_s, cpu_s = _run(scenario, source, count, "null:")
+    buckets = _age_buckets(worker.metrics)
+    return Run(
+        count, duration_s, cpu_s, bucket_quantile(buckets, 0.5), bucket_quantile(buckets, 0.99)
+    )
+
+
+def worker_at_pace(scenario: Scenario, count: int, fps: float) -> Run:
+    """Runs a worker on a paced stream that doesn't wait; the ages are those of its result rows."""
+    rows = Path(scenario.folder) / "worker.jsonl"
+    rows.unlink(missing_ok=True)
+    source = MeteredSource(PacedPictures(scenario.pictures, count, fps, SystemClock()))
+    _, duration_s, cpu_s = _run(scenario, source, count, f"jsonl:{rows}")
+    ages_s = [json.loads(row)["age_ms"] / 1000 for row in rows.read_text().splitlines()]
+    return Run(count, duration_s, cpu_s, percentile(ages_s, 0.5), percentile(ages_s, 0.99))
+
+
+def _run(
+    scenario: Scenario, source: MeteredSource, count: int, sink: str
+) -> tuple[Worker, float, float]:
+    """Gives the worker when it has ended, its duration and its CPU time, in seconds."""
+    worker = Worker(scenario.settings(sink), sources=[source])
+    summary = worker.run()
+    cpu_s = time.process_time() - source.cpu_s_at_start
+    if summary.scored != count:
+        raise StageFailed(
+            f"the worker scored {summary.scored} of {count} frames"
+            f" ({summary.error or 'it was stopped'}); nothing can be said of its speed"
+        )
+    return worker, summary.duration_s, cpu_s
+
+
+def _age_buckets(metrics: Metrics) -> list[tuple[float, float]]:
+    samples = next(iter(metrics.frame_age.collect())).samples
+    return [
+        (float(sample.labels["le"]), sample.value)
+        for sample in samples
+        if sample.name.endswith("_bucket")
+    ]

@@ -1,0 +1,118 @@
+"""``headrace bench``, small: what it says, not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from pipeline.cli.bench import bench
+from pipeline.errors import ConfigError
+
+app = typer.Typer()
+app.command()(bench)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    out = tmp_path_factory.mktemp("bench") / "bench.json"
+    threads = torch.get_num_threads()
+    ran = CliRunner().invoke(
+        app,
+        ["--frames", "60", "--rounds", "1", "--json", "--out", str(out)],
+        catch_exceptions=False,
+    )
+    assert ran.exit_code == 0, ran.output
+    assert torch.get_num_threads() == threads
+    [line] = ran.stdout.splitlines()
+    printed = json.loads(line)
+    assert printed == json.loads(out.read_text())
+    return printed
+
+
+def _is_spread(value: dict[str, float]) -> bool:
+    return 0 < value["min"] <= value["median"] <= value["max"]
+
+
+def test_ratios_come_first(report: dict[str, Any]) -> None:
+    assert list(report)[:2] == ["schema", "ratios"]
+    assert report["schema"] == "headrace.bench/1"
+    ratios = report["ratios"]
+    assert {"worker_over_plain", "worker_over_ceiling", "ceiling_over_plain"} <= set(ratios)
+    assert all(_is_spread(each) for each in ratios.values())
+
+
+def test_each_contender_has_its_speed_and_cost_and_those_with_results_their_ages(
+    report: dict[str, Any],
+) -> None:
+    contenders = report["full_speed"]
+    assert set(contenders) == {"plain", "plain_default_threads", "ceiling", "worker"}
+    for name, values in contenders.items():
+        assert _is_spread(values["frames_per_s"])
+        assert _is_spread(values["cpu_ms_per_frame"])
+        for age in (values["age_p50_ms"], values["age_p99_ms"]):
+            assert age is None if name == "ceiling" else _is_spread(age)
+
+
+def test_ages_are_measured_on_paced_streams_too(report: dict[str, Any]) -> None:
+    assert [each["share_of"] for each in report["paced"]] == ["worker", "plain"]
+    for each in report["paced"]:
+        half = report["full_speed"][each["share_of"]]["frames_per_s"]["median"] / 2
+        assert each["frames_per_s"] == pytest.approx(half, abs=0.1)
+        for name in ("worker", "plain"):
+            assert each[name]["age_p50_ms"]["median"] <= each[name]["age_p99_ms"]["median"]
+            assert isinstance(each[name]["keeps_up"], bool)
+
+
+def test_it_says_on_what_it_was_measured(report: dict[str, Any]) -> None:
+    picture = report["setup"]["picture"]
+    assert (picture["width"], picture["height"]) == (640, 360)
+    assert 50_000 < picture["mean_bytes"] < 60_000
+    assert report["setup"]["decode"] == "auto"
+    assert report["setup"]["frames"] == 60
+    assert report["machine"]["cpu"]
+    assert report["machine"]["cores"] >= 1
+    assert report["versions"]["torch"] == torch.__version__
+    assert {"headrace", "commit", "python", "opencv"} <= set(report["versions"])
+    assert len(report["rounds"]) == 1
+
+
+def test_without_json_it_prints_tables_and_full_decoding_is_one_to_one() -> None:
+    ran = CliRunner().invoke(
+        app,
+        ["--frames", "20", "--rounds", "1", "--decode", "full"],
+        catch_exceptions=False,
+        env={"COLUMNS": "120"},
+    )
+    assert ran.exit_code == 0, ran.output
+    assert ran.stdout.index("worker over plain") < ran.stdout.index("At full speed")
+    assert "decoded at 1/1" in " ".join(ran.stdout.split())
+
+
+def test_a_file_that_cannot_be_written_is_found_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no folder"):
+        CliRunner().invoke(
+            app, ["--out", str(tmp_path / "missing" / "bench.json")], catch_exceptions=False
+        )
+
+
+def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:
+    script = (
+        "import sys; from pipeline.cli.bench import bench; "
+        "print([name for name in ('torch', 'cv2', 'numpy', 'trainer') if name in sys.modules])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert ran.stdout.strip() == "[]"
