@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 """Longest wait of one poll: bounds how late a stop, a commit or a returned credit is noticed."""
+_TURN_S = 0.02
 _COMMIT_EVERY_S = 0.5
 
 
@@ -30,26 +31,30 @@ class Quota:
     def __init__(self, max_frames: int) -> None:
         self._lock = threading.Lock()
         self._left = max_frames if max_frames else None
+        self._reserved = 0
 
     def reserve(self, wanted: int) -> int:
-        """Takes up to ``wanted`` frames from what is left."""
+        """Takes up to ``wanted`` frames from what is left, until they are settled."""
         with self._lock:
             if self._left is None:
                 return wanted
             granted = min(wanted, self._left)
             self._left -= granted
+            self._reserved += granted
             return granted
 
-    def give_back(self, unused: int) -> None:
-        """Returns what a poll didn't use."""
+    def settle(self, granted: int, used: int) -> None:
+        """Says how many of the granted frames came in; the others may come in elsewhere."""
         with self._lock:
             if self._left is not None:
-                self._left += unused
+                self._reserved -= granted
+                self._left += granted - used
 
     @property
     def is_used_up(self) -> bool:
-        """Whether no frame may come in any more."""
-        return self._left == 0
+        """Whether no frame may come in any more, not even what a poll elsewhere may leave."""
+        with self._lock:
+            return self._left == 0 and not self._reserved
 
 
 class Intake:
@@ -117,11 +122,13 @@ class Intake:
         is_live = self._info.delivery == "live"
         room = poll_frames if is_live else self._journal.room(poll_frames, _POLL_S)
         granted = quota.reserve(room)
+        if room and not granted:  # another source has what is left of the quota, for now
+            self.done.wait(_TURN_S)
         frames: Sequence[Frame] = ()
         try:
-            frames = self._source.poll(granted, _POLL_S)
+            frames = self._source.poll(granted, _POLL_S if granted else 0.0)
         finally:
-            quota.give_back(granted - len(frames))
+            quota.settle(granted, len(frames))
         if not frames:
             return
         self._failures = 0

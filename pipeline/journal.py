@@ -11,7 +11,7 @@ from pipeline.commit import Ledger, Partition
 from pipeline.credits import Credits
 from pipeline.metrics import MAX_STREAM_LABELS, FrameCounts
 from pipeline.order import StreamOrder
-from pipeline.types import Frame, Outcome, Rejected, Scored, Shed, ShedReason
+from pipeline.types import Frame, Outcome, Position, Rejected, Scored, Shed, ShedReason
 
 
 class Journal:
@@ -32,9 +32,10 @@ class Journal:
         self._scored: defaultdict[str, int] = defaultdict(int)
         self._shed: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._rejected: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._sizes: dict[str, int] = {}
+        self._sizes: dict[Position, int] = {}
         self._first_mono_s: float | None = None
         self._last_mono_s: float | None = None
+        self._progress_mono_s = 0.0
 
     def room(self, at_most: int, timeout_s: float = 0.0) -> int:
         """How many frames may come in; waits up to ``timeout_s`` for the first credit."""
@@ -47,17 +48,17 @@ class Journal:
         """Writes down frames that came in, in their streams' order, and takes their credits."""
         now = self._clock.monotonic()
         with self._freed:
+            if not self._ledger.in_flight:
+                self._progress_mono_s = now
             for frame in frames:
                 self._ledger.add(frame.position)
                 self._order.expect(frame)
                 size_bytes = frame.size_bytes
                 self._credits.take(size_bytes)
-                self._sizes[frame.frame_id] = size_bytes
+                self._sizes[frame.position] = size_bytes
                 self._received[self._label(frame.stream)] += 1
             if self._first_mono_s is None:
                 self._first_mono_s = now
-            if self._last_mono_s is None:
-                self._last_mono_s = now
 
     def turn_away(self, frame: Frame, reason: ShedReason) -> None:
         """Counts a live frame that came while there was no credit: received and shed at once.
@@ -87,9 +88,9 @@ class Journal:
                 frame = outcome.frame
                 if not self._ledger.finish(frame.position):
                     continue
-                self._credits.give_back(self._sizes.pop(frame.frame_id))
+                self._credits.give_back(self._sizes.pop(frame.position))
                 self._count(outcome)
-            self._last_mono_s = now
+            self._last_mono_s = self._progress_mono_s = now
             self._freed.notify_all()
 
     def next_offsets(self) -> dict[Partition, int]:
@@ -109,11 +110,11 @@ class Journal:
             )
 
     def idle_for_s(self) -> float:
-        """Seconds since something came of a frame while frames are in flight; 0 if none is."""
+        """Seconds without an outcome while frames are in flight; 0 if none is."""
         with self._freed:
-            if not self._ledger.in_flight or self._last_mono_s is None:
+            if not self._ledger.in_flight:
                 return 0.0
-            return self._clock.monotonic() - self._last_mono_s
+            return self._clock.monotonic() - self._progress_mono_s
 
     def busy_s(self) -> float:
         """From the first frame received to the last outcome durable, in seconds."""

@@ -40,8 +40,6 @@ from pipeline.waiting import WaitingRoom
 
 log = logging.getLogger(__name__)
 
-_OUTCOME_LISTS = 256
-"""Lists of outcomes between the stages and the sink; frames in them are bounded by the credits."""
 _LOOK_S = 0.25
 
 
@@ -83,16 +81,21 @@ class Worker:
             sources = make_sources(settings.sources, clock=self._clock)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
+        if not settings.sinks:
+            raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
         self._sources = sources
         sinks = [make_sink(url) for url in settings.sinks]
-        shown = [self.live] if settings.server.enabled else []
-        self._sink = TeeSink([*sinks, *shown]) if len(sinks) + len(shown) != 1 else sinks[0]
+        if settings.server.enabled:
+            sinks.append(self.live)
+        self._sink = sinks[0] if len(sinks) == 1 else TeeSink(sinks)
         self._dead_letters = make_dead_letters(settings.sink.dead_letter, settings.sinks)
         limits = settings.intake
         self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
-        self._outcomes: Channel[list[Outcome]] = Channel("outcomes", _OUTCOME_LISTS)
+        # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't
+        # keep a camera from being drained.
+        self._outcomes: Channel[list[Outcome]] = Channel("outcomes", limits.max_frames)
         self._crew = Crew(self._on_failure)
         self._active: ActiveSlot | None = None
         self._watcher: ModelWatcher | None = None

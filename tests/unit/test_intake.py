@@ -177,9 +177,12 @@ def test_a_quota_is_shared_and_gives_back_what_was_not_used() -> None:
     quota = Quota(10)
     assert quota.reserve(8) == 8
     assert quota.reserve(8) == 2
-    assert quota.is_used_up
-    quota.give_back(5)
+    assert not quota.is_used_up
+    quota.settle(8, used=3)
     assert quota.reserve(8) == 5
+    quota.settle(5, used=5)
+    quota.settle(2, used=2)
+    assert quota.is_used_up
     assert Quota(0).reserve(7) == 7
     assert not Quota(0).is_used_up
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pipeline.clock import ManualClock
+from pipeline.credits import Credits
+from pipeline.journal import Journal
+from pipeline.metrics import MAX_STREAM_LABELS
+from tests.flow.rig import balanced
+from tests.frames import frame, rejected, scored
+
+
+def journal(max_frames: int = 1000) -> tuple[Journal, ManualClock]:
+    clock = ManualClock()
+    return Journal(Credits(max_frames, 10**9), clock), clock
+
+
+def test_a_frame_that_is_finished_twice_counts_once() -> None:
+    book, _clock = journal()
+    book.admit([frame(0)])
+    book.finish([scored(frame(0)), scored(frame(0))])
+    counts = book.counts()
+    assert counts.scored == {"cam": 1}
+    assert balanced(counts)
+
+
+def test_credits_come_back_with_the_outcome() -> None:
+    book, _clock = journal(max_frames=2)
+    book.admit([frame(0), frame(1)])
+    assert book.room(5) == 0
+    book.finish([rejected(frame(0))])
+    assert book.room(5) == 1
+
+
+def test_a_lone_frame_after_a_long_silence_is_no_stall() -> None:
+    book, clock = journal()
+    book.admit([frame(0)])
+    book.finish([scored(frame(0))])
+    clock.advance(3600)
+    book.admit([frame(1)])
+    assert book.idle_for_s() == 0
+    clock.advance(40)
+    assert book.idle_for_s() == 40
+
+
+def test_frames_that_keep_coming_do_not_hide_a_stall() -> None:
+    book, clock = journal()
+    for offset in range(40):
+        book.admit([frame(offset)])
+        clock.advance(1)
+    assert book.idle_for_s() == 40
+
+
+def test_time_is_counted_from_the_first_frame_to_the_last_outcome() -> None:
+    book, clock = journal()
+    assert book.busy_s() == 0
+    clock.advance(100)
+    book.admit([frame(0)])
+    clock.advance(3)
+    book.finish([scored(frame(0))])
+    clock.advance(50)
+    assert book.busy_s() == 3
+
+
+def test_streams_beyond_the_limit_are_counted_together() -> None:
+    book, _clock = journal(max_frames=10**6)
+    for number in range(MAX_STREAM_LABELS + 50):
+        book.admit([frame(0, f"stream-{number}")])
+    counts = book.counts()
+    assert len(counts.received) == MAX_STREAM_LABELS + 1
+    assert counts.received["other"] == 50
+    assert balanced(counts)
+
+
+def test_a_frame_turned_away_is_received_and_shed() -> None:
+    book, _clock = journal()
+    book.turn_away(frame(0), "overload")
+    counts = book.counts()
+    assert (counts.received, counts.shed) == ({"cam": 1}, {("cam", "overload"): 1})
+    assert balanced(counts)
