@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.artifact.registry import Registry
+from pipeline.artifact.verify import check_golden
+from pipeline.batch import buckets
+from pipeline.clock import SystemClock
+from pipeline.engine.base import EngineFailed, EngineOutOfMemory
+from pipeline.engine.loading import Loader
+from pipeline.engine.scoring import best_predictions, softmax_nk
+from pipeline.engine.stage import score_halving
+from pipeline.engine.torchscript import allocate_batch, choose_device, load_torchscript
+from pipeline.errors import ArtifactRefused, ConfigError
+from pipeline.types import BatchNhwc, LogitsNk
+from tests.artifacts import expected_logits, golden_inputs, publish_tiny, tiny_model_bytes
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda:0", marks=[pytest.mark.gpu, needs_cuda])]
+)
+def test_scores_are_the_networks_own_for_every_batch_size(device: str) -> None:
+    engine = load_torchscript(tiny_model_bytes(), device)
+    engine.warm(buckets(8), (24, 24, 3))
+    for count in range(1, 9):
+        batch_nhwc = allocate_batch((count, 24, 24, 3), device)
+        batch_nhwc[:] = golden_inputs(count=count)
+        got_nk = engine.score(batch_nhwc)
+        assert got_nk.dtype == np.float32
+        assert np.abs(got_nk - expected_logits(batch_nhwc)).max() < 1e-4
+    engine.close()
+    engine.close()
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_batches_for_cuda_are_page_locked() -> None:
+    assert torch.from_numpy(allocate_batch((2, 4, 4, 3), "cuda:0")).is_pinned()
+
+
+def test_bytes_that_are_no_network_are_refused() -> None:
+    good = tiny_model_bytes()
+    for data in (b"", b"junk", good[: len(good) // 2]):
+        with pytest.raises(ArtifactRefused) as refusal:
+            load_torchscript(data, "cpu")
+        assert refusal.value.reason == "corrupt"
+
+
+def test_an_error_of_the_network_is_told_from_others() -> None:
+    class Raises(torch.nn.Module):
+        def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+            raise ValueError("no")
+
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.script(Raises()), buffer)
+    engine = load_torchscript(buffer.getvalue(), "cpu")
+    with pytest.raises(EngineFailed):
+        engine.score(np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_a_loaded_model_is_measured_for_every_bucket(tmp_path: Path) -> None:
+    registry = Registry(str(tmp_path))
+    publish_tiny(registry, "tiny")
+    artifact = registry.read("tiny", 1)
+    model = Loader("cpu", buckets(6), SystemClock()).load(artifact, epoch=3)
+    assert set(model.infer_s) == {1, 2, 4, 6}
+    assert all(taken_s > 0 for taken_s in model.infer_s.values())
+    assert (model.identity.version, model.identity.epoch) == (1, 3)
+    assert model.identity.sha256 == artifact.manifest.sha256
+    check_golden(model.engine, artifact)
+
+
+def test_two_engines_score_side_by_side() -> None:
+    engines = [load_torchscript(tiny_model_bytes(bias=bias), "cpu") for bias in (0.0, 0.5)]
+    batch_nhwc = golden_inputs(count=8)
+    wrong: list[int] = []
+
+    def score(which: int) -> None:
+        for _ in range(50):
+            got_nk = engines[which].score(batch_nhwc)
+            if np.abs(got_nk - expected_logits(batch_nhwc, bias=which / 2)).max() > 1e-4:
+                wrong.append(which)
+
+    threads = [threading.Thread(target=score, args=(which,)) for which in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+
+
+class SmallEngine:
+    """An engine with room for a few rows, that raises on rows which begin with 255."""
+
+    device = "cpu"
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def warm(self, buckets: tuple[int, ...], sample_shape_hwc: tuple[int, int, int]) -> None:
+        """Needs none."""
+
+    def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+        if len(batch_nhwc) > self.room:
+            raise EngineOutOfMemory(f"{len(batch_nhwc)} rows")
+        firsts = batch_nhwc[:, 0, 0, 0]
+        if (firsts == 255).any():
+            raise EngineFailed("too bright")
+        return np.stack([firsts, -firsts.astype(np.int16)], axis=1).astype(np.float32)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def rows(*firsts: int) -> BatchNhwc:
+    return np.array(firsts, np.uint8).reshape(-1, 1, 1, 1).repeat(3, axis=3)
+
+
+def test_a_batch_without_room_is_halved() -> None:
+    got_nk = score_halving(SmallEngine(room=2), rows(1, 2, 3, 4, 5), classes=2)
+    assert got_nk[:, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_device_without_room_for_one_row_is_an_error() -> None:
+    with pytest.raises(EngineOutOfMemory):
+        score_halving(SmallEngine(room=0), rows(1, 2), classes=2)
+
+
+def test_the_row_on_which_the_network_raises_is_nan_and_the_others_are_scored() -> None:
+    got_nk = score_halving(SmallEngine(room=8), rows(1, 255, 3), classes=2)
+    assert got_nk[[0, 2], 0].tolist() == [1, 3]
+    assert np.isnan(got_nk[1]).all()
+
+
+def test_devices_are_named_or_chosen() -> None:
+    assert choose_device("cpu") == "cpu"
+    assert choose_device("auto") in ("cpu", "cuda:0")
+    with pytest.raises(ConfigError, match="expected auto, cpu, cuda"):
+        choose_device("gpu please")
+    with pytest.raises(ConfigError, match="isn't there"):
+        choose_device("cuda:99")
+
+
+def test_confidences_add_up_to_one_whatever_the_logits() -> None:
+    logits_nk = np.array([[1e30, 0, -1e30], [0, 0, 0], [-5, 2, 1]], np.float32)
+    assert np.allclose(softmax_nk(logits_nk).sum(axis=1), 1)
+
+
+def test_the_best_five_come_first_and_carry_their_labels() -> None:
+    labels = tuple("abcdefgh")
+    logits_nk = np.array([[0, 7, 1, 6, 2, 5, 3, 4]], np.float32)
+    (best,) = best_predictions(logits_nk, labels)
+    assert [each.label for each in best] == ["b", "d", "f", "h", "g"]
+    assert [each.class_id for each in best] == [1, 3, 5, 7, 6]
+    assert best[0].confidence > best[1].confidence
+    (few,) = best_predictions(np.array([[0.0, 1.0]], np.float32), ("x", "y"))
+    assert [each.label for each in few] == ["y", "x"]
