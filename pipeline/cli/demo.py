@@ -32,7 +32,7 @@ def demo(
     model: Annotated[str, typer.Option(help="Your own model, NAME[@VERSION or @ALIAS].")] = "",
     registry: Annotated[str, typer.Option(help="Registry of --model.")] = "registry",
     streams: Annotated[int, typer.Option(min=1, max=64, help="Streams of digits.")] = 4,
-    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each stream.")] = 30,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each stream.")] = 15,
     host: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=-1, help="Port of the page; 0: any free one; -1: 8080 if free.")
