@@ -18,7 +18,7 @@ from pipeline.types import ImageHwc
 from trainer.data import Samples, SplitData
 
 _HELDOUT_SHARE = 0.2
-_CACHE_BYTES = 2 * 1024**3
+CACHE_BYTES = 2 * 1024**3
 """Up to this size samples are kept in memory; of a larger set each is decoded when asked for."""
 
 _LAYOUT = "Expected one folder for each class, with its pictures: PATH/cat/1.jpg, PATH/dog/2.jpg"
@@ -49,12 +49,16 @@ class ImageFolderData(Samples):
     """
 
     def __init__(
-        self, files: Iterable[ImageFile], labels: tuple[str, ...], spec: PreprocessSpec
+        self,
+        files: Iterable[ImageFile],
+        labels: tuple[str, ...],
+        spec: PreprocessSpec,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.labels = labels
         self._spec = spec
         files = list(files)
-        keep = len(files) * int(np.prod(spec.sample_shape_hwc)) <= _CACHE_BYTES
+        keep = len(files) * int(np.prod(spec.sample_shape_hwc)) <= cache_bytes
         with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
             tried = list(pool.map(lambda file: self._try(file, keep), files))
         self.skipped = tuple(each for each in tried if isinstance(each, SkippedImage))

@@ -22,7 +22,7 @@ def publish(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Text file, one class a line. [default: class_0, class_1, …]"),
+        typer.Option(help="Text file, one class a line (default: class_0, class_1, …)."),
     ] = None,
     size: Annotated[
         str, typer.Option(help="The size that the network takes.", metavar="WxH")

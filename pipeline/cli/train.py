@@ -22,12 +22,12 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step.")] = 64,
     optimizer: Annotated[str, typer.Option(help="sgd or adam.")] = "sgd",
     lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate. [default: sgd 0.01, adam 0.001]")
+        float | None, typer.Option(min=0, help="Learning rate (default: sgd 0.01, adam 0.001).")
     ] = None,
     momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.9,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and digits.")] = 0,
     run: Annotated[
-        Path | None, typer.Option(help="The run's folder. [default: a new one in runs/]")
+        Path | None, typer.Option(help="The run's folder (default: a new one in runs/).")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where --run, or the newest run, ended.")
@@ -47,7 +47,7 @@ def train(
     ] = 4000,
     workers: Annotated[int, typer.Option(min=0, help="DataLoader's processes.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Torch's threads. [default: torch's choice]")
+        int | None, typer.Option(min=1, help="Torch's threads (default: torch's choice).")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:INDEX.")] = "auto",
     as_json: Annotated[

@@ -17,9 +17,9 @@ def few_digits() -> SplitData:
     return SplitData(DigitsData(SPEC, "train", 300), DigitsData(SPEC, "heldout", 100), SPEC)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in one order: what bit-for-bit equality needs."""
+    """Sums in one order, as bit-for-bit equality needs; two would stall on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -31,6 +31,8 @@ def assert_same_checkpoint(one: RunFolder, other: RunFolder) -> None:
             assert torch.equal(left[key], right[key]), (name, key)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_six_steps_learn_digits(tmp_path: Path, few_digits: SplitData):
     spec = few_digits.spec
     data = SplitData(DigitsData(spec, "train", 3500), DigitsData(spec, "heldout", 300), spec)
@@ -55,7 +57,6 @@ def test_the_best_epoch_is_kept_as_a_state_dict(tmp_path: Path, few_digits: Spli
     assert sum(report.is_best for report in reports) >= 1
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_run_resumed_between_any_two_writes_ends_as_if_it_had_not_been_killed(
     tmp_path: Path, few_digits: SplitData
 ):
@@ -73,7 +74,6 @@ def test_a_run_resumed_between_any_two_writes_ends_as_if_it_had_not_been_killed(
     assert len(killed.history.read_text().splitlines()) == 4
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_adams_moments_are_resumed_too(tmp_path: Path, few_digits: SplitData):
     straight, stopped = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "stopped")
     adam = {"optimizer": "adam", "lr": 0.001}

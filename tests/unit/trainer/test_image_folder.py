@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, HeadraceError
 from pipeline.preprocess import PreprocessSpec, load_sample
 from tests.support import noise_jpeg
 from trainer.data import Samples
-from trainer.image_folder import ImageFolderData, image_folder
+from trainer.image_folder import ImageFile, ImageFolderData, image_folder
 
 SPEC = PreprocessSpec(width=16, height=12)
 
@@ -94,6 +95,18 @@ def test_what_cannot_be_learnt_from_is_refused_with_the_layout(tmp_path: Path):
     (tmp_path / "b" / "1.jpg").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"1 files were skipped, first .*1\.jpg"):
         image_folder(tmp_path, SPEC)
+
+
+def test_a_set_too_large_for_memory_is_decoded_when_asked_for(tmp_path: Path):
+    write_pictures(tmp_path, 3)
+    files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
+    kept = ImageFolderData(files, ("a",), SPEC)
+    anew = ImageFolderData(files, ("a",), SPEC, cache_bytes=0)
+    assert torch.equal(anew[1][0], kept[1][0])
+    files[1].path.unlink()
+    assert len(anew) == 3
+    with pytest.raises(HeadraceError, match=r"1\.jpg could be read at the start"):
+        anew[1]
 
 
 def test_nothing_held_out_is_refused(tmp_path: Path):
