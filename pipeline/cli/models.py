@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, show, verify, promote and roll back the models of a registry.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 RegistryUrl = Annotated[

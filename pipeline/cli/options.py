@@ -1,0 +1,156 @@
+"""The options that ``worker``, ``check`` and ``config`` share: those of a worker's settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.durations import parse_duration
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.settings import Effective
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user asked for: the effective settings, and the form of the answer."""
+
+    effective: Effective
+    as_json: bool
+
+
+def with_worker_options(body: Callable[[Given], None]) -> Callable[..., None]:
+    """Makes a verb of ``body``: it takes a worker's options, merged with environment and file."""
+
+    def verb(**said: Any) -> None:
+        body(_merge(said))
+
+    verb.__name__ = body.__name__
+    verb.__doc__ = body.__doc__
+    # Typer reads a verb's options from its signature; this one is shared by three verbs.
+    vars(verb)["__signature__"] = inspect.signature(worker_options, eval_str=True)
+    return verb
+
+
+def worker_options(
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Where frames come from: a video's path, dir:PATH, camera:0, rtsp://…, http://…, "
+            "synthetic:digits. Repeatable.",
+        ),
+    ] = None,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Where results go: jsonl:PATH, stdout:, null:. Repeatable. [default: stdout:]",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[@VERSION or @ALIAS]",
+            help="Which model scores; a name or alias is followed as it moves.",
+        ),
+    ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Folder or fsspec URL. [default: registry]"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address of the page. [default: 127.0.0.1]")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port of page, metrics and health; 0: any free one. [default: 8080]"),
+    ] = None,
+    no_server: Annotated[
+        bool, typer.Option("--no-server", help="Serve no page, metrics and health.")
+    ] = False,
+    max_frames: Annotated[
+        int | None, typer.Option(metavar="N", help="Stop after so many frames; 0: never.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Most frames in a batch. [default: 32]")
+    ] = None,
+    max_wait: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Longest wait of a batch's oldest frame for company. [default: 20ms]",
+        ),
+    ] = None,
+    dead_letter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where rejected frames go. [default: beside the first jsonl: sink]",
+        ),
+    ] = None,
+    processes: Annotated[
+        int, typer.Option(metavar="N", help="Processes that share a consumer group: only 1 yet.")
+    ] = 1,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error. [default: info]")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c",
+            "--config",
+            envvar="HEADRACE_CONFIG",
+            metavar="FILE",
+            help="Settings as TOML; no file is read unless it is named.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Answer in JSON, on standard output.")
+    ] = False,
+) -> None:
+    """The signature that ``with_worker_options`` gives its verbs; never called."""
+
+
+def _merge(said: dict[str, Any]) -> Given:
+    from pipeline.settings import load_settings
+
+    if said["processes"] != 1:
+        raise ConfigError(
+            f"--processes is {said['processes']}, expected 1: several processes share a Kafka "
+            "consumer group, which comes with the Kafka source; start one worker for each source"
+        )
+    overrides = {
+        "sources": tuple(said["source"] or ()) or None,
+        "sinks": tuple(said["sink"] or ()) or None,
+        "model.name": said["model"],
+        "model.registry": said["registry"],
+        "engine.device": said["device"],
+        "server.host": said["host"],
+        "server.port": said["port"],
+        "server.enabled": False if said["no_server"] else None,
+        "lifecycle.max_frames": said["max_frames"],
+        "batch.max_size": said["batch_size"],
+        "batch.max_wait_s": _seconds("--max-wait", said["max_wait"]),
+        "sink.dead_letter": said["dead_letter"],
+        "log_level": said["log_level"],
+    }
+    return Given(load_settings(said["config"], overrides), said["as_json"])
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    if text is None or text == "0":
+        return None if text is None else 0.0
+    try:
+        return parse_duration(text)
+    except ValueError as cause:
+        raise ConfigError(f"{option}: {cause}") from cause
