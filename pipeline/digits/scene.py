@@ -79,8 +79,9 @@ class Scene:
         shot = self._shot_of(k)
         progress = (k % self.hold_frames) / self.hold_frames
         paper = cv2.LUT(self._drifted(k), shot.paper_table)
-        ink = np.empty_like(paper)
-        ink[:] = (shot.ink_bgr + progress * shot.ink_drift_bgr).clip(0, 255)
+        ink_bgr = (shot.ink_bgr + progress * shot.ink_drift_bgr).clip(0, 255)
+        # A filled rectangle: ten times as fast as numpy's broadcast of three channels.
+        ink = cv2.rectangle(np.empty_like(paper), (0, 0), self._small_wh, ink_bgr.tolist(), -1)
         cover = cv2.warpAffine(shot.glyph, self._placed(shot, progress), self._small_wh)
         small = cv2.blendLinear(ink, paper, cover, np.float32(1.0) - cover)
         image_hwc = cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
@@ -107,10 +108,12 @@ class Scene:
 
     def _new_shot(self, rng: np.random.Generator) -> _Shot:
         chosen = int(rng.integers(len(self._labels)))
-        size_wh = (float(rng.uniform(0.85, 1.1)), float(rng.uniform(0.76, 0.96)))
+        size_wh = (float(rng.uniform(0.92, 1.12)), float(rng.uniform(0.84, 0.98)))
         paper_bgr = rng.uniform(60, 195, 3)
         sign = 1.0 if paper_bgr.mean() < 127 else -1.0
-        if rng.random() < 0.25:  # so that the brighter one isn't always the ink on dark paper
+        if (
+            rng.random() < 0.25 and 85 < paper_bgr.mean() < 170
+        ):  # so that the brighter one isn't always the ink on dark paper
             sign = -sign
         ink_bgr = paper_bgr + sign * rng.uniform(65, 120) + rng.uniform(-15, 15, 3)
         return _Shot(
@@ -120,9 +123,9 @@ class Scene:
             end_xy=_centre(rng, size_wh),
             size_wh=size_wh,
             growth=float(rng.uniform(-0.08, 0.08)),
-            angle=float(rng.uniform(-0.14, 0.14)),
+            angle=float(rng.uniform(-0.1, 0.1)),
             turn=float(rng.uniform(-0.1, 0.1)),
-            slant=float(rng.uniform(-0.12, 0.12)),
+            slant=float(rng.uniform(-0.1, 0.1)),
             ink_bgr=ink_bgr,
             ink_drift_bgr=rng.uniform(-12, 12, 3),
             paper_table=_paper_table(paper_bgr, rng.uniform(8, 20, 3)),
@@ -156,7 +159,7 @@ def _glyph(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     ink = image.astype(np.float32) / 16.0
     padded = cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     large = cv2.resize(padded, (_GLYPH_SIDE, _GLYPH_SIDE), interpolation=cv2.INTER_CUBIC)
-    return ((large - 0.2) / 0.5).clip(0.0, 1.0).astype(np.float32)
+    return ((large - 0.3) / 0.5).clip(0.0, 1.0).astype(np.float32)
 
 
 def _centre(rng: np.random.Generator, size_wh: tuple[float, float]) -> tuple[float, float]:
