@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 from pipeline.channel import ChannelClosed, remaining_s
 from pipeline.errors import HeadraceError, StageFailed
@@ -74,16 +75,26 @@ def stopping_on_signals(stop: Callable[[], None], abandon: Callable[[], None]) -
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    asked = 0
+    # Python runs a handler between two instructions of the main thread, which may hold any lock;
+    # of all queues only this one may be put to then. Another thread does what was asked.
+    asked: SimpleQueue[bool] = SimpleQueue()
+
+    def obey() -> None:
+        for react in (stop, abandon):
+            if not asked.get():
+                return
+            react()
 
     def on_signal(_number: int, _frame: object) -> None:
-        nonlocal asked
-        asked += 1
-        (stop if asked == 1 else abandon)()
+        asked.put(True)
 
+    obeying = threading.Thread(target=obey, name="signals", daemon=True)
+    obeying.start()
     before = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+        asked.put(False)
+        obeying.join()

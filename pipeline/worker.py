@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from pipeline.artifact.names import parse_model, version_of
@@ -117,14 +118,13 @@ class Worker:
             ArtifactRefused: the model isn't fit to score.
         """
         with stopping_on_signals(self.stop, self.abandon):
-            try:
+            with ExitStack() as undo:
+                undo.callback(self._sink.close)
+                undo.callback(self._dead_letters.close)
                 self._sink.open()
                 self._dead_letters.open()
                 self._start()
-            except BaseException:
-                self._sink.close()
-                self._dead_letters.close()
-                raise
+                undo.pop_all()  # from here on the sink thread closes them
             while not (self._stop.is_set() or all(each.done.is_set() for each in self._intakes)):
                 self._wake.wait(_LOOK_S)
             return self._drain()

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.artifacts import publish_tiny
+from tests.flow.process import Headrace, samples, total
+from tests.pictures import with_size
+from tests.support import noise_jpeg, wait_until
+
+ENDLESS = "synthetic:digits?streams=3&cycle=20"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> str:
+    publish_tiny(str(tmp_path / "registry"), "tiny")
+    return str(tmp_path / "registry")
+
+
+def worker(registry: str, *more: str) -> Headrace:
+    return Headrace("worker", "--model", "tiny", "--registry", registry, "--port", "0", *more)
+
+
+def test_a_clip_from_the_command_line(registry: str, clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    clip = str(clips / "bikes.mp4")
+    with worker(registry, "--source", clip, "--sink", f"jsonl:{out}", "--json") as run:
+        assert run.end() == 0, run.said()
+        summary = run.summary()
+    assert len(run.out) == 1
+    assert summary["received"] == summary["scored"] == 250
+    assert (summary["shed"], summary["rejected"], summary["in_flight"]) == (0, 0, 0)
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["source"]["offset"] for row in rows] == list(range(250))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_the_exit_code_is_zero(
+    registry: str, tmp_path: Path, number: int
+) -> None:
+    out = tmp_path / "out.jsonl"
+    with worker(registry, "--source", ENDLESS, "--sink", f"jsonl:{out}", "--json") as run:
+        run.until_ready()
+        wait_until(lambda: out.exists() and out.stat().st_size > 10_000)
+        run.signal(number)
+        assert run.end() == 0, run.said()
+        summary = run.summary()
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert summary["in_flight"] == 0
+    assert summary["received"] == summary["scored"] == len(rows)
+    assert len({row["frame_id"] for row in rows}) == len(rows)
+    assert "Traceback" not in run.said()
+
+
+def test_a_second_signal_does_not_wait_for_a_dead_sink(registry: str) -> None:
+    with worker(registry, "--source", ENDLESS, "--sink", "jsonl:/dev/full", "--json") as run:
+        run.until_ready()
+        wait_until(lambda: "No space left" in run.said())
+        run.signal(signal.SIGTERM)
+        run.signal(signal.SIGTERM)
+        assert run.end(20) == 1
+    assert "Traceback" not in run.said()
+
+
+def test_rows_of_a_killed_worker_are_whole_and_a_new_one_goes_on_behind_them(
+    registry: str, tmp_path: Path, clips: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    sink = f"jsonl:{out}"
+    with worker(registry, "--source", ENDLESS, "--sink", sink) as run:
+        run.until_ready()
+        wait_until(lambda: out.exists() and out.stat().st_size > 10_000)
+        run.signal(signal.SIGKILL)
+        run.end()
+    before = out.read_text().count("\n")
+    clip = str(clips / "bikes.mp4")
+    with worker(registry, "--source", clip, "--sink", sink, "--max-frames", "7") as run:
+        assert run.end() == 0, run.said()
+    assert len([json.loads(line) for line in out.read_text().splitlines()]) == before + 7
+
+
+def test_health_and_metrics_over_http(registry: str) -> None:
+    with worker(registry, "--source", ENDLESS, "--sink", "null:") as run:
+        url = run.until_ready()
+        for path in ("healthz", "readyz", "v2/health/live", "v2/health/ready"):
+            assert httpx.get(url + path).status_code == 200
+        assert httpx.get(url + "v2/models/tiny/ready").status_code == 200
+        assert httpx.get(url + "v2/models/other/ready").status_code != 200
+        assert "Headrace" in httpx.get(url).text
+        with httpx.Client() as client:
+            for _ in range(30):
+                found = samples(client.get(url + "metrics").text)
+                assert total(found, "headrace_frames_received_total") == (
+                    total(found, "headrace_frames_scored_total")
+                    + total(found, "headrace_frames_shed_total")
+                    + total(found, "headrace_frames_rejected_total")
+                    + total(found, "headrace_frames_in_flight")
+                )
+        for name in (
+            "headrace_stage_duration_seconds_count",
+            "headrace_frame_age_seconds_count",
+            "headrace_frame_latency_seconds_count",
+            "headrace_batch_size_count",
+            "headrace_batch_close_total",
+            "headrace_model_info",
+            "headrace_source_up",
+        ):
+            assert total(found, name) > 0, name
+        run.signal(signal.SIGTERM)
+        assert run.end() == 0
+
+
+def test_memory_stays_flat_over_thousands_of_frames(registry: str) -> None:
+    with worker(registry, "--source", ENDLESS, "--sink", "null:") as run:
+        url = run.until_ready()
+        process = psutil.Process(run.pid)
+
+        def scored() -> float:
+            return total(samples(httpx.get(url + "metrics").text), "headrace_frames_scored_total")
+
+        wait_until(lambda: scored() > 2000, 60)
+        before = process.memory_info().rss
+        wait_until(lambda: scored() > 8000, 90)
+        assert process.memory_info().rss - before < 64 * 1024 * 1024
+        run.signal(signal.SIGTERM)
+        assert run.end() == 0
+
+
+def test_a_bomb_costs_no_memory(registry: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bombs"
+    folder.mkdir()
+    for number in range(200):
+        bomb = with_size(noise_jpeg(640, 360, number), 60_000, 60_000)
+        (folder / f"{number:03}.jpg").write_bytes(bomb)
+    with worker(registry, "--source", f"dir:{folder}", "--sink", "null:", "--json") as run:
+        peak = 0
+        process = psutil.Process(run.pid)
+        while not run.out:
+            try:
+                peak = max(peak, process.memory_info().rss)
+            except psutil.NoSuchProcess:
+                break
+        assert run.end() == 0, run.said()
+        assert run.summary()["rejected"] == 200
+    assert peak < 2 * 1024**3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--source", "nowhere.mp4", "--model", "tiny"], 2, "no file or folder"),
+        (["--source", "ftp://x/y", "--model", "tiny"], 2, "unknown source"),
+        (["--source", ENDLESS, "--model", "tiny", "--sink", "ftp:x"], 2, "jsonl:PATH"),
+        (["--source", ENDLESS, "--model", "tiny", "--device", "cuda:99"], 2, "isn't there"),
+        (["--source", ENDLESS, "--model", "nobody"], 1, "headrace train"),
+        (["--model", "tiny"], 2, "--source"),
+        (["--source", ENDLESS], 2, "--model"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    registry: str, arguments: list[str], code: int, said: str
+) -> None:
+    with Headrace("worker", "--registry", registry, "--port", "0", *arguments) as run:
+        assert run.end() == code
+    assert said in run.said()
+    assert "Traceback" not in run.said()
+    assert not run.out
+
+
+def test_a_registry_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    with worker(nowhere, "--source", ENDLESS) as run:
+        assert run.end() in (1, 2)
+    assert "headrace train" in run.said()
+    assert "Traceback" not in run.said()
