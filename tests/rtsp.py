@@ -6,11 +6,20 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 _SCRIPT = Path(__file__).with_name("rtsp_server.py")
+_SYSTEM_PYTHON = "/usr/bin/python3"
 _READY_WITHIN_S = 20.0
+
+
+def _fail(said: str) -> NoReturn:
+    pytest.fail(
+        "the RTSP server of the tests doesn't start; `make setup-camera-tests` installs what it"
+        f" needs. It said: {said or 'nothing'}"
+    )
 
 
 class RtspCamera:
@@ -31,25 +40,25 @@ class RtspCamera:
     def start(self) -> None:
         """Starts it; fails the test, with what to do, where the server isn't installed."""
         shape = [str(number) for number in (self.port, self.width, self.height, self.fps)]
-        self._process = subprocess.Popen(
-            ["/usr/bin/python3", str(_SCRIPT), *shape],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        watch = threading.Timer(_READY_WITHIN_S, self._process.kill)
+        try:
+            process = subprocess.Popen(
+                [_SYSTEM_PYTHON, str(_SCRIPT), *shape],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except OSError as error:
+            _fail(str(error))
+        assert process.stdout is not None
+        watch = threading.Timer(_READY_WITHIN_S, process.kill)
         watch.start()
-        line = self._process.stdout.readline()
+        line = process.stdout.readline()
         watch.cancel()
         watch.join()
         if not line.strip().isdigit():
-            _, said = self._process.communicate()
-            self._process = None
-            pytest.fail(
-                "the RTSP server of the tests doesn't start; `make setup-camera-tests` installs"
-                f" what it needs. It said: {said.strip() or 'nothing'}"
-            )
+            process.kill()
+            _fail(process.communicate()[1].strip())
+        self._process = process
         self.port = int(line)
 
     def kill(self) -> None:
