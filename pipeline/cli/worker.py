@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.options import Given, with_worker_options
 from pipeline.cli.terminal import live_table, say
+from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.config import Settings
@@ -26,6 +27,8 @@ def worker(given: Given) -> None:
     from pipeline.logs import configure_logs, terminal_console
 
     settings = given.effective.settings
+    if not settings.model.name:
+        raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
     configure_logs(settings.log_level, terminal_console())
     summary = _run(settings)
     if given.as_json:

@@ -1,0 +1,255 @@
+"""What ``headrace check`` tries: everything that a worker needs, touched once and let go."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.artifact.names import parse_model, version_of
+from pipeline.artifact.registry import Registry
+from pipeline.batch import buckets
+from pipeline.clock import SystemClock
+from pipeline.config import Settings
+from pipeline.engine.active import ActiveModel
+from pipeline.engine.loading import Loader
+from pipeline.engine.torchscript import choose_device, use_threads
+from pipeline.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    ConfigError,
+    FrameRejected,
+    HeadraceError,
+    SourceUnavailable,
+)
+from pipeline.image_header import read_header
+from pipeline.sink.url import make_dead_letters, make_sink
+from pipeline.source.base import Source
+from pipeline.source.url import make_sources
+from pipeline.types import Frame
+from pipeline.urls import mask_text, mask_url
+from pipeline.worker import default_torch_threads, usable_cores
+
+_FIRST_FRAME_WITHIN_S = 10.0
+"""Above every camera's own time-outs, 5 s to open and 5 s to read unless its URL says more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried. ``exit_code`` is 0 where it is fit for use."""
+
+    what: str
+    name: str
+    detail: str
+    exit_code: int
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether a worker could use it."""
+        return self.exit_code == EXIT_DONE
+
+
+@dataclass(slots=True)
+class Report:
+    """All findings, and what would run where they are good. Owned by: the verb's thread."""
+
+    findings: list[Finding] = field(default_factory=list)
+    would_run: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 2 where only the operator can mend something, else 1."""
+        return max((each.exit_code for each in self.findings), default=EXIT_DONE)
+
+    def attempt(self, what: str, name: str, body: Callable[[], str]) -> None:
+        """Runs ``body``, which says what it found or raises a ``HeadraceError``."""
+        name = mask_url(name)
+        try:
+            self.findings.append(Finding(what, name, mask_text(body()), EXIT_DONE))
+        except HeadraceError as error:
+            code = max(error.exit_code, EXIT_FAILED)
+            self.findings.append(Finding(what, name, mask_text(str(error)), code))
+
+
+def check_all(settings: Settings) -> Report:
+    """Tries everything, one after the other. Blocks: a camera has its own time-outs, and a model
+    is loaded and warmed as a worker would."""
+    report = Report()
+    _check_sources(settings, report)
+    if not settings.sinks:
+        report.attempt("sink", "", _without_sinks)
+    for url in settings.sinks:
+        report.attempt("sink", url, lambda url=url: _try_sink(url))
+    report.attempt("dead letters", settings.sink.dead_letter, lambda: _try_dead_letters(settings))
+    if settings.server.enabled:
+        address = f"{settings.server.host}:{settings.server.port}"
+        report.attempt("server", address, lambda: _try_listen(settings))
+    report.attempt("device", settings.engine.device, lambda: choose_device(settings.engine.device))
+    report.attempt("model", settings.model.name, lambda: _try_model(settings, report.would_run))
+    _plan(settings, report.would_run)
+    return report
+
+
+def _check_sources(settings: Settings, report: Report) -> None:
+    try:
+        sources = make_sources(settings.sources, clock=SystemClock())
+        if not sources:
+            raise ConfigError("no source: give at least one --source URL")
+    except ConfigError as error:
+        named = ", ".join(map(mask_url, settings.sources))
+        report.findings.append(Finding("source", named, mask_text(str(error)), error.exit_code))
+        return
+    for url, source in zip(settings.sources, sources, strict=True):
+        report.attempt("source", url, lambda source=source: _try_source(source))
+    report.would_run["sources"] = [
+        {
+            "name": each.info.name,
+            "delivery": each.info.delivery,
+            "max_age_s": each.info.max_age_s,
+            "is_finite": each.info.is_finite,
+        }
+        for each in sources
+    ]
+
+
+def _try_source(source: Source) -> str:
+    """Opens it, reads one frame, closes it."""
+    deadline = time.monotonic() + _FIRST_FRAME_WITHIN_S
+    try:
+        source.open()
+        frames = source.poll(1, 1.0)
+        while not frames and time.monotonic() < deadline:
+            frames = source.poll(1, 1.0)
+    finally:
+        source.close()
+    if not frames:
+        raise SourceUnavailable(f"no frame came within {_FIRST_FRAME_WITHIN_S:g} s")
+    return f"{source.info.delivery}; first frame: {_describe(frames[0])}"
+
+
+def _describe(frame: Frame) -> str:
+    if frame.defect is not None:
+        return f"would be rejected ({frame.defect})"
+    if not isinstance(frame.payload, bytes):
+        height, width = frame.payload.shape[:2]
+        return f"{width}x{height}"
+    try:
+        header = read_header(frame.payload)
+    except FrameRejected as rejected:
+        return f"would be rejected ({rejected})"
+    return f"{header.width}x{header.height} {header.kind}, {len(frame.payload)} bytes"
+
+
+def _without_sinks() -> str:
+    raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
+
+
+def _try_sink(url: str) -> str:
+    """Looks whether it could be written, without making a file."""
+    make_sink(url)
+    scheme, _, rest = url.partition(":")
+    if scheme != "jsonl":
+        return "nothing to open"
+    return _try_path(Path(rest.removeprefix("//")).expanduser())
+
+
+def _try_path(path: Path) -> str:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}; make it first")
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder, expected a file's path")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ConfigError(f"not allowed to write {path}: give another path")
+    usage = os.statvfs(folder)
+    free_gb = usage.f_bavail * usage.f_frsize / 1e9
+    rows = "goes on after its last row" if path.exists() else "would be made"
+    return f"{rows}; {free_gb:.1f} GB free"
+
+
+def _try_dead_letters(settings: Settings) -> str:
+    url = settings.sink.dead_letter
+    sink = make_dead_letters(url, settings.sinks)
+    if sink.name.startswith("jsonl:"):
+        path = Path(sink.name.removeprefix("jsonl:"))
+        return f"{path} {_try_path(path)}"
+    return "let go, their rows say why"
+
+
+def _try_listen(settings: Settings) -> str:
+    host, port = settings.server.host, settings.server.port
+    with suppress(socket.gaierror):
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(address)
+                listener.listen()
+            except OSError as cause:
+                raise ConfigError(
+                    f"can't listen on port {port} of {host} ({cause.strerror}): give another "
+                    "--port, or --port 0 for any free one"
+                ) from cause
+        return "free" if port else "any free port"
+    raise ConfigError(f"{host!r} is no address of this machine: give another --host")
+
+
+def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
+    """Reads, verifies and loads it, runs its golden inputs and warms every bucket."""
+    if not settings.model.name:
+        raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
+    name, selector = parse_model(settings.model.name)
+    registry = Registry(settings.model.registry)
+    artifact = registry.read(name, registry.resolve(name, selector))
+    use_threads(_torch_threads(settings))
+    device = choose_device(settings.engine.device)
+    sizes = buckets(settings.batch.max_size)
+    model = Loader(device, sizes, SystemClock()).load(artifact, epoch=1)
+    try:
+        return _describe_model(model, version_of(selector) is None, would_run)
+    finally:
+        model.engine.close()
+
+
+def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, object]) -> str:
+    identity, contract = model.identity, model.contract
+    would_run["model"] = {
+        "name": identity.name,
+        "version": identity.version,
+        "sha256": identity.sha256,
+        "follows_alias": is_followed,
+        "labels": len(contract.labels),
+        "input_hwc": list(contract.preprocess.sample_shape_hwc),
+        "device": model.engine.device,
+    }
+    would_run["infer_ms"] = {
+        str(size): round(1000 * seconds, 3) for size, seconds in model.infer_s.items()
+    }
+    height, width, _ = contract.preprocess.sample_shape_hwc
+    return (
+        f"{identity.name}@{identity.version}, sha256 {identity.sha256[:12]}, {width}x{height}, "
+        f"{len(contract.labels)} classes, right on its golden inputs on {model.engine.device}"
+    )
+
+
+def _plan(settings: Settings, would_run: dict[str, object]) -> None:
+    would_run |= {
+        "decode_threads": settings.decode.threads or usable_cores(),
+        "torch_threads": _torch_threads(settings),
+        "buckets": list(buckets(settings.batch.max_size)),
+        "max_wait_s": settings.batch.max_wait_s,
+        "in_flight_frames": settings.intake.max_frames,
+        "in_flight_bytes": settings.intake.max_bytes,
+        "drain_timeout_s": settings.lifecycle.drain_timeout_s,
+        "stall_timeout_s": settings.lifecycle.stall_timeout_s,
+    }
+
+
+def _torch_threads(settings: Settings) -> int:
+    return settings.engine.threads or default_torch_threads(usable_cores())
