@@ -13,8 +13,8 @@ from pipeline.types import Delivery, Frame
 class SourceInfo:
     """What is known of a source before it is opened.
 
-    ``name`` is shown in logs, metrics and results: never with a password in it. ``max_age_s`` is the
-    deadline that a live source gives its frames.
+    ``name`` is shown in logs, metrics and results: never with a password in it. ``max_age_s`` is
+    the deadline that a live source gives its frames.
     """
 
     name: str
