@@ -57,6 +57,13 @@ VERBS = (
 class LazyVerbs(TyperGroup):
     """A group whose listed commands are placeholders; what is called is loaded first."""
 
+    def get_help_option(self, ctx: Any) -> Any:
+        """Gives ``--help`` a default: to make False of None, Typer 0.29 imports pydantic."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes ``--debug`` wherever it stands: one adds it to the end of what just failed."""
         if "--debug" in args:
