@@ -1,0 +1,103 @@
+"""The demo, as a newcomer runs it: one command, and a browser."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from tests.artifacts import publish_tiny
+from tests.browser import chromium, screenshot_path
+from tests.flow.process import Headrace
+from tests.support import wait_until
+
+_PICTURES = "[...document.images].filter(each => each.naturalWidth > 100).length"
+
+
+def test_the_demo_trains_swaps_and_gets_better(tmp_path: Path) -> None:
+    with Headrace("demo", "--seconds", "40", "--port", "0", "--json", cwd=tmp_path) as run:
+        children = psutil.Process(run.pid).children
+        wait_until(children, 30)
+        trainer = children()[0]
+        assert run.end(150) == 0, run.said()
+        summary = run.summary()
+    assert len(run.out) == 1
+    assert summary["received"] == (
+        summary["scored"] + summary["shed"] + summary["rejected"] + summary["in_flight"]
+    )
+    assert summary["in_flight"] == 0
+    assert summary["swaps"] >= 1
+    versions = summary["versions"]
+    assert max(each["accuracy"] for each in versions[1:]) > versions[0]["accuracy"] + 0.2
+    assert not trainer.is_running()
+    assert "Traceback" not in run.said()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_demo_and_its_trainer(tmp_path: Path) -> None:
+    with Headrace("demo", "--port", "0", "--json", cwd=tmp_path) as run:
+        url = run.until_ready()
+        (trainer,) = psutil.Process(run.pid).children()
+        assert httpx.get(url + "metrics").status_code == 200
+        run.signal(signal.SIGINT)
+        assert run.end(60) == 0, run.said()
+    assert not trainer.is_running()
+    assert run.summary()["in_flight"] == 0
+    assert "Traceback" not in run.said()
+
+
+def test_the_demo_runs_on_a_clip_and_model_of_ones_own(tmp_path: Path, clips: Path) -> None:
+    registry = str(tmp_path / "registry")
+    publish_tiny(registry, "tiny")
+    own = ("--source", str(clips / "bikes.mp4"), "--model", "tiny", "--registry", registry)
+    with Headrace("demo", "--port", "0", "--json", *own) as run:
+        assert run.end() == 0, run.said()
+        assert run.summary()["scored"] == 250
+
+
+def test_a_source_without_a_model_is_wrong_use() -> None:
+    with Headrace("demo", "--source", "clip.mp4") as run:
+        assert run.end() == 2
+    assert "--source and --model go together" in run.said()
+
+
+@pytest.mark.browser
+def test_the_page_shows_the_running_demo(tmp_path: Path) -> None:
+    with Headrace("demo", "--port", "0", cwd=tmp_path) as run:
+        url = run.until_ready()
+        with chromium() as browser:
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.goto(url)
+            expect(page.get_by_text("digits-3")).to_be_visible()
+            expect(page.get_by_text("ready", exact=True)).to_be_visible()
+            wait_until(lambda: page.evaluate(_PICTURES) == 4, 60)
+            page.screenshot(path=screenshot_path("demo"), full_page=True)
+        run.signal(signal.SIGINT)
+        assert run.end(60) == 0
+
+
+def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
+    """Its own files alone, with the libraries of this environment behind them."""
+    root = Path(__file__).parents[2]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(root)], check=True)
+    (wheel,) = tmp_path.glob("headrace-*.whl")
+    site = tmp_path / "site"
+    subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "demo", "--seconds", "5", "--port", "0", "--json"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"scored"' in done.stdout
