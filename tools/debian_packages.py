@@ -45,13 +45,13 @@ def main(group: str) -> int:
         return 0
     packages = " ".join(GROUPS[group])
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        print(f"the {group} tests need Debian packages: sudo apt-get install {packages}", file=sys.stderr)
+        print(f"the {group} tests need: sudo apt-get install {packages}", file=sys.stderr)
         return 2
-    print(f"== installing Debian packages for the {group} tests: {packages}")
-    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
-    subprocess.run(["apt-get", "update", "-qq"], **quiet)
+    print(f"== installing Debian packages for the {group} tests: {packages}", flush=True)
+    quietly = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], env=quietly, check=True)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *GROUPS[group]]
-    subprocess.run(install, stdout=subprocess.DEVNULL, **quiet)
+    subprocess.run(install, stdout=subprocess.DEVNULL, env=quietly, check=True)
     return 0
 
 
