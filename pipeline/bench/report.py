@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -47,11 +48,17 @@ _VALUES: Mapping[str, Callable[[Run], float | None]] = {
 }
 
 _TITLES = {
-    WORKER: "w  the worker",
-    CEILING: "b  decode + forward alone",
-    PLAIN: "a  plain loop, 1 torch thread",
-    PLAIN_DEFAULT: "a' plain loop, torch's default",
+    PLAIN: "a  plain",
+    PLAIN_DEFAULT: "a' plain",
+    CEILING: "b  ceiling",
+    WORKER: "w  worker",
 }
+_LEGEND = """\
+a   one frame at a time: full decode, resize, eager PyTorch with one thread, a JSON line
+a'  the same with as many threads as torch takes by itself
+b   decode and forward alone: the worker's threads, decode, batch size and network
+w   the worker, `null:` at full speed, `jsonl:` when paced; its ages at full speed are the wait
+    behind the frames in flight, from the metric's buckets"""
 
 
 def make_report(comparison: Comparison, scenario: Scenario, load_before: float) -> dict[str, Any]:
@@ -77,27 +84,25 @@ def make_report(comparison: Comparison, scenario: Scenario, load_before: float) 
 
 def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
-    ratios = Table(title="How many times as fast (median of the rounds' ratios, least .. most)")
-    for heading in ("", "ratio"):
-        ratios.add_column(heading)
+    ratios = _table("How many times as fast: median of the rounds (least–most)", "ratio")
     for name, value in report["ratios"].items():
-        ratios.add_row(name.replace("_", " "), _shown(value, 2))
+        ratios.add_row(name.replace("_", " "), _shown(value))
     at_full_speed = _values_table("At full speed", report["full_speed"])
     paced = [
         _values_table(
-            f"At {each['frames_per_s']:.0f} frames/s, half of the {each['share_of']}'s full speed",
+            f"At {each['frames_per_s']:.0f} frames/s, half of the {each['share_of']}'s speed",
             {name: each[name] for name in PACED},
         )
         for each in report["paced"]
     ]
     behind = [
-        f"The {name} falls behind at {each['frames_per_s']:.0f} frames/s: its ages grow for as"
+        f"{_TITLES[name]} falls behind at {each['frames_per_s']:.0f} frames/s: its ages grow for as"
         " long as the stream goes on."
         for each in report["paced"]
         for name in PACED
         if not each[name]["keeps_up"]
     ]
-    return Group(ratios, at_full_speed, *paced, *map(Text, behind), Text(_conditions(report)))
+    return Group(ratios, at_full_speed, *paced, *map(Text, [*behind, _LEGEND, _conditions(report)]))
 
 
 def load_1m() -> float:
@@ -106,26 +111,28 @@ def load_1m() -> float:
 
 
 def _values_table(title: str, rows: Mapping[str, Any]) -> Table:
-    table = Table(title=title)
-    table.add_column("")
-    for heading in ("frames/s", "CPU ms/frame", "age p50 ms", "age p99 ms"):
-        table.add_column(heading, justify="right")
+    table = _table(title, "frames/s", "CPU ms/frame", "age p50 ms", "age p99 ms")
     for name, values in rows.items():
-        table.add_row(
-            _TITLES[name],
-            _shown(values["frames_per_s"], 0),
-            _shown(values["cpu_ms_per_frame"], 2),
-            _shown(values["age_p50_ms"], 1),
-            _shown(values["age_p99_ms"], 1),
-        )
+        table.add_row(_TITLES[name], *(_shown(values[key]) for key in _VALUES))
     return table
 
 
-def _shown(value: Mapping[str, float] | None, digits: int) -> str:
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _shown(value: Mapping[str, float] | None) -> str:
+    """Three figures or so: the rounds lie further apart than a fourth could tell."""
     if value is None:
         return "-"
+    median = value["median"]
+    digits = 2 if median < 10 else 1 if median < 100 else 0
     middle, least, most = (f"{value[key]:.{digits}f}" for key in ("median", "min", "max"))
-    return f"{middle}  ({least} .. {most})"
+    return f"{middle} ({least}–{most})"
 
 
 def _conditions(report: Mapping[str, Any]) -> str:

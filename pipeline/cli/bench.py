@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.bench.scenario import Scenario
 
 _MODEL = "bench"
+_WIDTH = 110
 
 
 class Decode(StrEnum):
@@ -58,7 +60,8 @@ def bench(
     if as_json:
         typer.echo(json.dumps(report))
     else:
-        Console().print(tables(report))
+        # In a file or a log nothing is gained by folding rows.
+        Console(width=None if sys.stdout.isatty() else _WIDTH).print(tables(report))
 
 
 def _scenario(folder: str, decode: str, frames: int, rounds: int) -> Scenario:
