@@ -193,9 +193,11 @@ class Assembler:
     def _open_slot(self) -> _Slot | None:
         """The batch that takes frames, opening one if there is an idle slot."""
         last = self._filled[-1] if self._filled else None
-        if last is not None and last.closed_by is None and last.free:
+        if last is not None and last.closed_by is None:
             if len(last.samples) + last.decoding < self._capacity:
                 return last
+            # For good: rows that are released later stay empty. Were it open again behind a newer
+            # batch, nothing would ever join it, and the engine would wait for it for ever.
             last.closed_by = "full"
         if not self._idle:
             if self._draining:

@@ -83,6 +83,19 @@ def test_a_batch_of_which_all_was_rejected_never_reaches_the_engine() -> None:
     assert offsets(bench.assembler.next_batch()) == [2]
 
 
+def test_a_full_batch_that_is_rejected_whole_does_not_hold_up_the_next_one() -> None:
+    bench = Bench(slots=2, size=2)
+    rows = [bench.assembler.claim(frame(k)) for k in range(2)]
+    bench.decode(frame(2))
+    for row in rows:
+        bench.assembler.release(row)
+    got: list[Batch] = []
+    engine = threading.Thread(target=lambda: got.append(bench.assembler.next_batch()), daemon=True)
+    engine.start()
+    wait_until(lambda: got, 10)
+    assert offsets(got[0]) == [2]
+
+
 def test_a_decode_thread_waits_for_a_free_batch() -> None:
     bench = Bench(slots=1, size=1)
     bench.decode(frame(0))
