@@ -27,12 +27,17 @@ def serving(worker: Worker, settings: ServerSettings) -> Iterator[str]:
         return
     server = HttpServer(make_app(worker), settings.host, settings.port)
     server.start()
-    url = f"http://{settings.host}:{server.port}/"
+    url = page_url(settings.host, server.port)
     log.info("page, metrics and health at %s", url)
     try:
         yield url
     finally:
         server.stop()
+
+
+def page_url(host: str, port: int) -> str:
+    """The page's address; one of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def run_worker(settings: Settings) -> Summary:

@@ -246,6 +246,8 @@ class Worker:
         on_time &= self._crew.join("sink", deadline)
         if not on_time:
             self.abandon()
+            # A sink that was still trying says now why it couldn't: the better message.
+            self._crew.join("sink", self._clock.monotonic() + 1.0)
             if self._crew.error is None:
                 self._crew.error = StageFailed(
                     f"frames in flight didn't finish within {limit_s:g} s "

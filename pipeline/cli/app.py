@@ -6,6 +6,9 @@ names and helps stand here, and their modules are loaded by name.
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from pipeline.errors import HeadraceError
+from pipeline.errors import EXIT_FAILED, HeadraceError
 from pipeline.urls import mask_text
 
 
@@ -85,6 +88,12 @@ class LazyVerbs(TyperGroup):
                 typer.echo(mask_text("".join(traceback.format_exception(error))), err=True)
             typer.echo(f"headrace: {mask_text(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            where = f" for {error.filename}" if error.filename else ""
+            typer.echo(f"headrace: no space left{where}: free some and start again", err=True)
+            raise typer.Exit(EXIT_FAILED) from error
 
 
 def _typer(**more: Any) -> typer.Typer:
@@ -138,4 +147,21 @@ def make_app() -> typer.Typer:
 
 def main() -> None:
     """The console script ``headrace``. Ends the process."""
+    _occupy_standard_streams()
     make_app()(prog_name="headrace")
+
+
+def _occupy_standard_streams() -> None:
+    """Puts something where a supervisor closed standard input, output or error.
+
+    Else the next file opened would get the number: libpng's complaints, which go to 2, would stand
+    between the results. What is put at 1 can't be written, so that a sink there fails, not lies.
+    """
+    for fd, flags in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, flags)  # takes the lowest number that is free: this one
+    # Python's own are None then, and neither is closed before the process ends.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")

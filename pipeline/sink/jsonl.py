@@ -46,8 +46,12 @@ class JsonlSink:
             raise ConfigError(f"{self.name}: there is no folder {folder}; make it first")
         if self._path.is_dir():
             raise ConfigError(f"{self.name} is a folder, expected a file's path")
-        if not self._is_lazy:
+        if self._is_lazy:
+            return
+        try:
             self._open_file()
+        except SinkUnavailable as cause:
+            raise SinkUnavailable(f"{self.name} can't be opened: {cause}") from cause
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """See ``Sink.write``."""

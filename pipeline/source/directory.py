@@ -49,7 +49,7 @@ class DirectorySource:
         """See ``Source.open``; lists the folder."""
         try:
             with os.scandir(self._path) as entries:
-                files = [e.name for e in entries if not e.name.startswith(".") and e.is_file()]
+                files = [e.name for e in entries if not e.name.startswith(".") and _is_file(e)]
         except OSError as cause:
             raise ConfigError(
                 f"{self._path} can't be listed: {cause.strerror}; expected a folder of pictures"
@@ -108,6 +108,14 @@ class DirectorySource:
         except OSError as cause:
             _LOG.warning("%s: %s can't be read: %s", self._info.name, file_name, cause.strerror)
             return b"", f"{file_name} can't be read: {cause.strerror}"
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """A link that leads nowhere or in circles counts as well: its frame says what is wrong."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:
+        return True
 
 
 def _as_people_count(file_name: str) -> tuple[list[str | int], str]:

@@ -31,6 +31,9 @@ SOURCE_FORMS = (
     "a video's path, dir:PATH, camera:0, rtsp://HOST/PATH, http://HOST/PATH (MJPEG),"
     " synthetic:digits"
 )
+_MOST_STREAMS = 1024
+"""Of one source: each holds pictures of its own, and far fewer keep any machine busy."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 
 # What a camera's own query may say without being a secret; other values are masked in names.
@@ -152,7 +155,7 @@ def _synthetic(rest: str, clock: Clock, names: _Names) -> Source:
     options = Options("synthetic:digits", query)
     wanted = DigitOptions(
         fps=options.take("fps", positive_float, None),
-        streams=options.take("streams", positive_int, 1),
+        streams=options.take("streams", _streams, 1),
         count=options.take("count", positive_int, None),
         seed=options.take("seed", natural_int, 0),
         width=options.take("width", _picture_side, 640),
@@ -165,6 +168,13 @@ def _synthetic(rest: str, clock: Clock, names: _Names) -> Source:
     if mode == "live":
         wanted = replace(wanted, max_age_s=max_age_s)
     return SyntheticSource(names.distinct("digits"), wanted, clock)
+
+
+def _streams(text: str) -> int:
+    streams = positive_int(text)
+    if streams > _MOST_STREAMS:
+        raise ValueError(f"got {text!r}, expected at most {_MOST_STREAMS}")
+    return streams
 
 
 def _mode(text: str) -> str:

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
+from pipeline.service import page_url
 from tests.artifacts import publish_tiny
 from tests.flow.process import Headrace, samples, total
-from tests.pictures import with_size
+from tests.pictures import encode, with_size
 from tests.support import noise_jpeg, wait_until
 
 ENDLESS = "synthetic:digits?streams=3&cycle=20"
@@ -37,6 +41,41 @@ def test_a_clip_from_the_command_line(registry: str, clips: Path, tmp_path: Path
     assert (summary["shed"], summary["rejected"], summary["in_flight"]) == (0, 0, 0)
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["source"]["offset"] for row in rows] == list(range(250))
+
+
+def test_closed_standard_streams_do_not_get_into_the_results(registry: str, tmp_path: Path) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "out.jsonl"
+    folder.mkdir()
+    (folder / "broken.png").write_bytes(encode(np.zeros((48, 64, 3), np.uint8), ".png")[:-30])
+    command = [sys.executable, "-m", "pipeline", "worker", "--source", f"dir:{folder}"]
+    command += ["--sink", f"jsonl:{out}", "--no-server", "--model", "tiny", "--registry", registry]
+    ran = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command],
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert ran.returncode == 0
+    assert [json.loads(line)["outcome"] for line in out.read_text().splitlines()] == ["rejected"]
+
+
+def test_a_full_standard_output_is_told_without_a_traceback(registry: str) -> None:
+    command = [sys.executable, "-m", "pipeline", "models", "list", "--json", "--registry", registry]
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+            check=False,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == ["headrace: no space left: free some and start again"]
+
+
+def test_an_ipv6_page_has_an_address_that_a_browser_takes() -> None:
+    assert page_url("::1", 8080) == "http://[::1]:8080/"
+    assert page_url("127.0.0.1", 8080) == "http://127.0.0.1:8080/"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

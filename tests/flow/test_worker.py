@@ -266,6 +266,16 @@ def test_a_full_disk_ends_the_worker_with_its_reason_and_nothing_counted_as_done
     assert balanced(worker.counts())
 
 
+def test_a_drain_that_a_full_disk_holds_up_ends_with_the_sinks_reason(rig: Rig) -> None:
+    worker = rig.worker(
+        sources=[rig.memory([noise_jpeg()], 20)],
+        sinks=("jsonl:/dev/full",),
+        sink={"retry_for_s": 60.0},
+        lifecycle={"drain_timeout_s": 0.5},
+    )
+    assert "No space left on device" in str(worker.run().error)
+
+
 def test_samples_are_prepared_as_in_training(rig: Rig) -> None:
     """A JPEG through the whole path scores as the trainer's function prepared it."""
     data = noise_jpeg(640, 360, seed=3)

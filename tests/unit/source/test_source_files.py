@@ -170,6 +170,16 @@ def test_a_file_that_vanished_or_is_too_large_has_a_defect(tmp_path: Path) -> No
     assert "at most" in (frames[1].defect or "")
 
 
+def test_links_that_lead_nowhere_or_in_circles_are_frames_with_a_defect(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(noise_jpeg())
+    (tmp_path / "b.jpg").symlink_to("nowhere")
+    (tmp_path / "c.jpg").symlink_to("d.jpg")
+    (tmp_path / "d.jpg").symlink_to("c.jpg")
+    (tmp_path / "self").symlink_to(".")
+    defects = [frame.defect for frame in _folder(tmp_path)]
+    assert [bool(defect) for defect in defects] == [False, True, True, True]
+
+
 def test_a_folder_without_files_or_that_is_gone_is_the_operators_to_mend(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no files"):
         _folder(tmp_path)
