@@ -48,7 +48,7 @@ class Journal:
         """Writes down frames that came in, in their streams' order, and takes their credits."""
         now = self._clock.monotonic()
         with self._freed:
-            if not self._ledger.in_flight:
+            if not self._sizes:
                 self._progress_mono_s = now
             for frame in frames:
                 self._ledger.add(frame.position)
@@ -85,10 +85,14 @@ class Journal:
         now = self._clock.monotonic()
         with self._freed:
             for outcome in outcomes:
-                frame = outcome.frame
-                if not self._ledger.finish(frame.position):
+                position = outcome.frame.position
+                size_bytes = self._sizes.pop(position, None)
+                if size_bytes is None:
                     continue
-                self._credits.give_back(self._sizes.pop(frame.position))
+                # The ledger refuses what is of an older assignment: another worker commits it. The
+                # frame came in here all the same, and its credit is given back.
+                self._ledger.finish(position)
+                self._credits.give_back(size_bytes)
                 self._count(outcome)
             self._last_mono_s = self._progress_mono_s = now
             self._freed.notify_all()
@@ -106,13 +110,13 @@ class Journal:
                 scored=dict(self._scored),
                 shed=dict(self._shed),
                 rejected=dict(self._rejected),
-                in_flight=self._ledger.in_flight,
+                in_flight=len(self._sizes),
             )
 
     def idle_for_s(self) -> float:
         """Seconds without an outcome while frames are in flight; 0 if none is."""
         with self._freed:
-            if not self._ledger.in_flight:
+            if not self._sizes:
                 return 0.0
             return self._clock.monotonic() - self._progress_mono_s
 

@@ -30,6 +30,21 @@ def test_credits_come_back_with_the_outcome() -> None:
     assert book.room(5) == 1
 
 
+def test_an_outcome_of_an_older_assignment_counts_and_gives_back_its_credit() -> None:
+    book, _clock = journal(max_frames=3)
+    book.admit([frame(0), frame(1)])
+    book.admit([frame(0, generation=1)])
+    assert balanced(book.counts())
+    assert book.room(5) == 0
+    book.finish([scored(frame(0)), scored(frame(1))])
+    assert balanced(book.counts())
+    assert book.room(5) == 2
+    assert book.next_offsets() == {}
+    book.finish([scored(frame(0, generation=1))])
+    assert book.next_offsets() == {("cam", 0): 1}
+    assert book.counts().in_flight == 0
+
+
 def test_a_lone_frame_after_a_long_silence_is_no_stall() -> None:
     book, clock = journal()
     book.admit([frame(0)])
