@@ -12,6 +12,8 @@ from pipeline.errors import ConfigError, SinkUnavailable, StageFailed
 from pipeline.types import Outcome
 
 _TAIL_BYTES = 1 << 16
+_OUR_ROWS = b'{"schema":"headrace.'
+"""How every row of ours begins; a torn one may be shorter than that."""
 
 
 class JsonlSink:
@@ -166,11 +168,23 @@ def _write_all(fd: int, rows: bytes) -> None:
 def _cut_torn_row(fd: int) -> None:
     """Removes what stands behind the last newline: a row that was never acknowledged."""
     size = os.fstat(fd).st_size
-    start = max(0, size - _TAIL_BYTES)
-    tail = os.pread(fd, size - start, start)
-    if tail and not tail.endswith(b"\n"):
-        torn = tail[tail.rfind(b"\n") + 1 :]
-        if torn.startswith(b'{"schema":"headrace.'):
-            os.ftruncate(fd, size - len(torn))
-        else:  # not ours: keep it, and begin on a line of our own
-            _write_all(fd, b"\n")
+    row_starts = _last_row_start(fd, size)
+    if row_starts == size:
+        return
+    opening = os.pread(fd, min(len(_OUR_ROWS), size - row_starts), row_starts)
+    if _OUR_ROWS.startswith(opening):
+        os.ftruncate(fd, row_starts)
+    else:  # not ours: keep it, and begin on a line of our own
+        _write_all(fd, b"\n")
+
+
+def _last_row_start(fd: int, size: int) -> int:
+    """One past the last newline, looked for from the end: a dead letter may be megabytes long."""
+    end = size
+    while end:
+        start = max(0, end - _TAIL_BYTES)
+        newline = os.pread(fd, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0

@@ -31,10 +31,12 @@ def test_rows_are_appended_to_what_is_there(tmp_path: Path) -> None:
     assert offsets == [0, 1, 2, 3]
 
 
-def test_a_torn_row_of_a_killed_writer_is_cut_off(tmp_path: Path) -> None:
+@pytest.mark.parametrize("torn_bytes", [1, 7, 50, 100_000, 300_000])
+def test_a_torn_row_of_a_killed_writer_is_cut_off(tmp_path: Path, torn_bytes: int) -> None:
     path = tmp_path / "out.jsonl"
     whole = encode_row(scored(frame(0)))
-    path.write_bytes(whole + whole[:50])
+    long = encode_dead_letter(rejected(frame(1, payload=bytes(300_000))))
+    path.write_bytes(whole + long[:torn_bytes])
     sink = JsonlSink(path, encode_row)
     sink.open()
     sink.write([scored(frame(1))])
