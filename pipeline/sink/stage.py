@@ -66,7 +66,7 @@ class SinkStage:
                 except ChannelClosed:
                     break
                 self._write([each for some in taken for each in some], retry_for_s)
-            while self._outstanding:
+            while self._outstanding and not self._abandoned.is_set():
                 self._finish_durable(retry_for_s)
         finally:
             self._sink.close()
@@ -97,6 +97,8 @@ class SinkStage:
         while left:
             durable = self._collect(sink, left, retry_for_s)
             left = [each for each in left if each not in durable]
+            if left and self._abandoned.is_set():
+                raise StageFailed(f"{sink.name}: abandoned with {len(left)} dead letters unwritten")
 
     def _finish_durable(self, retry_for_s: float) -> None:
         durable = self._collect(self._sink, list(self._outstanding), retry_for_s)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from pipeline.sink.stage import SinkStage
 from pipeline.sink.tee import TeeSink
 from pipeline.types import Outcome
 from tests.frames import frame, rejected, scored
+from tests.support import wait_until
 
 
 class FlakySink(NullSink):
@@ -132,6 +134,27 @@ def test_abandoning_ends_the_tries() -> None:
     threading.Timer(0.2, bench.stage.abandon).start()
     with pytest.raises(StageFailed):
         bench.run([scored(each) for each in bench.frames], retry_for_s=600)
+
+
+@pytest.mark.parametrize("late", ["rows", "dead letters"])
+def test_abandoning_ends_the_wait_for_a_sink_that_never_acknowledges(late: str) -> None:
+    never = FlakySink(delay=10**9)
+    bench = Bench(never, count=1) if late == "rows" else Bench(FlakySink(), never, count=1)
+    bench.outcomes.put([rejected(bench.frames[0])])
+    bench.outcomes.close()
+
+    def run() -> None:
+        with contextlib.suppress(StageFailed):
+            bench.stage.run(600)
+
+    stage = threading.Thread(target=run, daemon=True)
+    stage.start()
+    wait_until(lambda: not bench.outcomes.depth)
+    assert stage.is_alive()
+    bench.stage.abandon()
+    stage.join(10)
+    assert not stage.is_alive()
+    assert bench.journal.counts().in_flight == 1
 
 
 def test_a_tee_gives_the_rows_again_only_to_the_sink_that_refused() -> None:
