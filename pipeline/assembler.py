@@ -159,10 +159,11 @@ class Assembler:
                     raise ChannelClosed("assembler")
                 self._has_batch.wait(self._wait_s(slot))
 
-    def recycle(self, batch: Batch, infer_s: float) -> None:
-        """Takes a batch's rows back; ``infer_s`` is what the engine took for it."""
+    def recycle(self, batch: Batch, infer_s: float | None) -> None:
+        """Takes a batch's rows back; ``infer_s`` is what the engine took for it, if it ran it."""
         with self._has_batch:
-            self._infer_s = 0.8 * self._infer_s + 0.2 * infer_s
+            if infer_s is not None:
+                self._infer_s = 0.8 * self._infer_s + 0.2 * infer_s
             self._free(self._slots[batch.slot])
 
     def limit(self, capacity: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -77,9 +76,13 @@ class EngineStage:
             started = self._clock.monotonic()
             outcomes = self._score(batch, model, started)
             taken_s = self._clock.monotonic() - started
-            self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-            self._observe(batch, taken_s)
-            self._assembler.recycle(batch, taken_s)
+            # A batch that was shed whole says nothing of how long the network takes.
+            has_run = not all(isinstance(each, Shed) for each in outcomes)
+            if has_run:
+                self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
+                self._infer_s(taken_s)
+            self._observe(batch, outcomes, started)
+            self._assembler.recycle(batch, taken_s if has_run else None)
             self._outcomes.put(outcomes)
 
     def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
@@ -101,7 +104,7 @@ class EngineStage:
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
         logits_nk = logits_nk[[sample.row for sample in fresh]]
-        finite = [math.isfinite(total) for total in logits_nk.sum(axis=1).tolist()]
+        finite = np.isfinite(logits_nk).all(axis=1).tolist()
         with np.errstate(invalid="ignore"):
             predictions = best_predictions(logits_nk, model.contract.labels)
         for sample, best, is_finite in zip(fresh, predictions, finite, strict=True):
@@ -116,15 +119,15 @@ class EngineStage:
     def _bad(self, sample: Sample, detail: str, now: float) -> Rejected:
         return Rejected(sample.frame, "bad_output", detail, now)
 
-    def _observe(self, batch: Batch, taken_s: float) -> None:
-        started = self._clock.monotonic() - taken_s
-        now = self._clock.now()
+    def _observe(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
         for sample in batch.samples:
             self._queue_s(sample.queue_s)
             self._decode_s(sample.decode_s)
             self._batch_s(started - sample.decoded_mono_s)
-            self._metrics.frame_age.observe(max(0.0, now - sample.frame.captured_at))
-        self._infer_s(taken_s)
+        for outcome in outcomes:
+            if isinstance(outcome, Scored):
+                age_s = outcome.scored_at - outcome.frame.captured_at
+                self._metrics.frame_age.observe(max(0.0, age_s))
         self._metrics.batch_size.observe(len(batch.samples))
         self._metrics.batch_close.labels(batch.closed_by).inc()
         if self.on_batch is not None:

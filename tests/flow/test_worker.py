@@ -172,6 +172,15 @@ def test_live_frames_are_shed_by_reason_and_never_silently(rig: Rig) -> None:
         assert row["fresh"] == (row["outcome"] == "scored" and row["age_ms"] <= 500)
 
 
+def test_ages_are_those_of_the_frames_that_were_scored(rig: Rig) -> None:
+    source = rig.memory([noise_jpeg(1280, 720)], 3000, name="cam", max_age_s=0.01)
+    worker = rig.worker(sources=[source])
+    summary = worker.run()
+    value = worker.metrics.registry.get_sample_value
+    assert summary.shed > 0
+    assert value("headrace_frame_age_seconds_count") == summary.scored
+
+
 def test_a_model_that_raises_on_a_frame_spoils_only_that_frame(rig: Rig) -> None:
     class Picky(torch.nn.Module):
         def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
