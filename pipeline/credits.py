@@ -6,7 +6,9 @@ from __future__ import annotations
 class Credits:
     """Credits in frames and in bytes: taken when frames come in, given back when their outcome is
     durable. One poll may overdraw the bytes, as a frame's size is known only once it is here; it
-    can't overdraw the frames. Pure. Owned by: the journal, under its lock.
+    can't overdraw the frames. Several sources that poll at the same moment can, by a poll each:
+    credits kept for a source that has nothing to give would starve the others. Pure. Owned by: the
+    journal, under its lock.
     """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:

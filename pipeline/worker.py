@@ -95,8 +95,10 @@ class Worker:
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't
-        # keep a camera from being drained.
-        self._outcomes: Channel[list[Outcome]] = Channel("outcomes", limits.max_frames)
+        # keep a camera from being drained. Sources that poll at the same moment see the same
+        # credits, so all but one of them may overdraw by a poll.
+        most_in_flight = limits.max_frames + (len(sources) - 1) * limits.poll_frames
+        self._outcomes: Channel[list[Outcome]] = Channel("outcomes", most_in_flight)
         self._crew = Crew(self._on_failure)
         self._active: ActiveSlot | None = None
         self._watcher: ModelWatcher | None = None

@@ -153,6 +153,17 @@ def test_credits_bound_what_is_in_flight(rig: Rig) -> None:
     assert 0 < most <= 16
 
 
+def test_several_sources_overdraw_the_credits_by_a_poll_each_at_the_most(rig: Rig) -> None:
+    sources = [rig.memory([noise_jpeg(640, 480)], 300, name=f"s{k}") for k in range(4)]
+    worker = rig.worker(sources=sources, intake={"max_frames": 16, "poll_frames": 8})
+    summaries = rig.start(worker)
+    most = 0
+    while not summaries:
+        most = max(most, worker.counts().in_flight)
+    assert rig.finish(summaries).scored == 4 * 300
+    assert 0 < most <= 16 + 3 * 8
+
+
 def test_live_frames_are_shed_by_reason_and_never_silently(rig: Rig) -> None:
     """Frames come far faster than they can be scored: each is scored fresh, or shed."""
     source = rig.memory([noise_jpeg(640, 360)], 20_000, name="cam", max_age_s=0.5)
