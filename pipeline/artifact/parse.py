@@ -10,6 +10,9 @@ from pipeline.artifact.manifest import Manifest
 from pipeline.errors import ArtifactRefused
 
 KNOWN_SCHEMA = "headrace.artifact/1"
+MOST_MANIFEST_BYTES = 16 * 1024 * 1024
+"""A hundred times the labels of ImageNet-21k's 21,841 classes fit."""
+
 _SCHEMA_FAMILY = "headrace.artifact/"
 
 
@@ -22,6 +25,8 @@ def parse_manifest(content: bytes, name: str, version: int) -> Manifest:
             that this Headrace doesn't know.
     """
     what = f"the manifest of {name}@{version}"
+    if len(content) > MOST_MANIFEST_BYTES:
+        raise _corrupt(what, f"has more than {MOST_MANIFEST_BYTES} bytes")
     _check_schema(what, content)
     try:
         manifest = Manifest.model_validate_json(content)

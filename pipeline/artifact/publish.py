@@ -24,7 +24,7 @@ from pipeline.artifact.manifest import (
 )
 from pipeline.artifact.names import version_of
 from pipeline.artifact.parse import check_preprocess, parse_manifest
-from pipeline.artifact.storage import Storage
+from pipeline.artifact.storage import MOST_ALIAS_BYTES, Storage
 from pipeline.artifact.triton import config_pbtxt
 from pipeline.artifact.verify import check_golden_shapes
 from pipeline.errors import ArtifactRefused
@@ -74,7 +74,7 @@ def move_alias(
 
 def _target(storage: Storage, path: str) -> int:
     try:
-        content = storage.read(path)
+        content = storage.read(path, MOST_ALIAS_BYTES)
     except FileNotFoundError:
         return 0
     return version_of(content.decode("ascii", "replace").strip()) or 0

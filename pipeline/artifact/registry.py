@@ -14,11 +14,15 @@ from collections.abc import Iterator
 from pipeline.artifact.artifact import Artifact, Draft, Golden
 from pipeline.artifact.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
 from pipeline.artifact.names import LATEST, check_alias, check_name, is_alias, is_name, version_of
-from pipeline.artifact.parse import parse_manifest
+from pipeline.artifact.parse import MOST_MANIFEST_BYTES, parse_manifest
 from pipeline.artifact.publish import move_alias, publish_version
-from pipeline.artifact.storage import Entry, open_storage
+from pipeline.artifact.storage import MOST_ALIAS_BYTES, Entry, open_storage
 from pipeline.artifact.verify import check_golden_shapes
 from pipeline.errors import ArtifactRefused
+
+_MOST_GOLDEN_BYTES = 1 << 30
+"""Eight inputs of 4096x4096 pixels, the largest there are, are 400 MB. What others may write is
+read only so far: a worker's memory doesn't depend on them."""
 
 
 class Registry:
@@ -59,7 +63,9 @@ class Registry:
         for each in self._entries(check_name(name)):
             if not each.is_folder and is_alias(each.name):
                 with self._reaching(f"{name}/{each.name}"), contextlib.suppress(FileNotFoundError):
-                    version = version_of(_text(self._storage.read(f"{name}/{each.name}")))
+                    version = version_of(
+                        _text(self._storage.read(f"{name}/{each.name}", MOST_ALIAS_BYTES))
+                    )
                     if version is not None:
                         found[each.name] = version
         return dict(sorted(found.items()))
@@ -91,7 +97,7 @@ class Registry:
             ArtifactRefused: ``missing``, ``incomplete``, ``corrupt``, or ``incompatible``: of a
                 schema that this Headrace doesn't know.
         """
-        content = self._read(check_name(name), version, MANIFEST_FILE)
+        content = self._read(check_name(name), version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
         return parse_manifest(content, name, version)
 
     def read(self, name: str, version: int) -> Artifact:
@@ -102,8 +108,8 @@ class Registry:
                 that don't agree with the manifest.
         """
         manifest = self.manifest(name, version)
-        model = self._read(name, version, MODEL_FILE)
-        packed = self._read(name, version, GOLDEN_FILE)
+        model = self._read(name, version, MODEL_FILE, manifest.size_bytes)
+        packed = self._read(name, version, GOLDEN_FILE, _MOST_GOLDEN_BYTES)
         what = f"{name}@{version}"
         if len(model) != manifest.size_bytes:
             raise _altered(f"{MODEL_FILE} of {what}", f"{len(model)} bytes", manifest.size_bytes)
@@ -161,7 +167,7 @@ class Registry:
     def _alias_target(self, name: str, alias: str) -> int | None:
         with self._reaching(f"{name}@{alias}"):
             try:
-                content = self._storage.read(f"{name}/{alias}")
+                content = self._storage.read(f"{name}/{alias}", MOST_ALIAS_BYTES)
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 return None
         version = version_of(_text(content))
@@ -173,10 +179,10 @@ class Registry:
             )
         return version
 
-    def _read(self, name: str, version: int, file: str) -> bytes:
+    def _read(self, name: str, version: int, file: str, most_bytes: int) -> bytes:
         with self._reaching(f"{name}@{version}"):
             try:
-                return self._storage.read(f"{name}/{version}/{file}")
+                return self._storage.read(f"{name}/{version}/{file}", most_bytes)
             except (FileNotFoundError, NotADirectoryError) as cause:
                 if file == MANIFEST_FILE:
                     raise self._absent_version(name, version, "") from cause

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
+import stat
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +23,8 @@ from fsspec.implementations.local import LocalFileSystem
 from pipeline.errors import ConfigError
 
 CLAIM_FILE = "claim"
+MOST_ALIAS_BYTES = 64
+"""A version's number and a line end, with room for a hand that wrote it."""
 _LOCK_FILE = ".lock"
 _WRITING = ".writing-"
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
@@ -43,8 +48,11 @@ class Storage(Protocol):
         """What lies in a folder, in no order; ``""`` is the root."""
         ...
 
-    def read(self, path: str) -> bytes:
-        """A file's whole content, read once."""
+    def read(self, path: str, most_bytes: int) -> bytes:
+        """A file's whole content, read once; of a longer one, ``most_bytes`` and one byte more.
+
+        What isn't an ordinary file (a device, a pipe) isn't there: it could be without an end.
+        """
         ...
 
     def write(self, path: str, content: bytes) -> None:
@@ -100,11 +108,18 @@ class LocalStorage:
     def entries(self, folder: str) -> list[Entry]:
         """See ``Storage.entries``."""
         with os.scandir(self._root / folder) as found:
-            return [Entry(each.name, each.is_dir()) for each in found]
+            # DirEntry.is_dir raises for a link in a circle, and would hide all the others.
+            return [Entry(each.name, Path(each.path).is_dir()) for each in found]
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int) -> bytes:
         """See ``Storage.read``."""
-        return (self._root / path).read_bytes()
+        with io.FileIO(self._root / path, opener=_without_waiting) as file:
+            seen = os.fstat(file.fileno())
+            if not stat.S_ISREG(seen.st_mode):
+                raise FileNotFoundError(errno.ENOENT, "not an ordinary file", path)
+            with io.BufferedReader(file) as reader:
+                # A buffer of what is asked for is made first: ask for no more than is there.
+                return reader.read(min(seen.st_size, most_bytes) + 1)
 
     def write(self, path: str, content: bytes) -> None:
         """Writes beside the target, then renames over it: a rename is atomic within a folder."""
@@ -149,6 +164,11 @@ class LocalStorage:
             yield
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Opens a pipe at once, too: else it would wait for somebody who writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -182,9 +202,9 @@ class ObjectStorage:
             for each in found
         ]
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int) -> bytes:
         """See ``Storage.read``."""
-        content = self._filesystem.cat_file(self._path(path))
+        content = self._filesystem.cat_file(self._path(path), end=most_bytes + 1)
         return content.encode() if isinstance(content, str) else content
 
     def write(self, path: str, content: bytes) -> None:

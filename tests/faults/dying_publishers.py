@@ -63,9 +63,9 @@ class DyingStorage:
         self._live_on()
         return self.inner.entries(folder)
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, most_bytes: int) -> bytes:
         self._live_on()
-        return self.inner.read(path)
+        return self.inner.read(path, most_bytes)
 
     def write(self, path: str, content: bytes) -> None:
         self._live_on()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,33 @@ def test_other_files_and_folders_are_neither_versions_nor_aliases(root: Path) ->
     assert registry.models() == ["tiny"]
     assert registry.versions("tiny") == [1, 2]
     assert registry.aliases("tiny") == {"latest": 2}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("kind", ["device", "pipe"])
+def test_a_file_without_an_end_is_not_there(root: Path, file: str, kind: str) -> None:
+    path = root / "tiny" / "1" / file
+    path.unlink()
+    path.symlink_to("/dev/zero") if kind == "device" else os.mkfifo(path)
+    assert _refusal(root).reason == "incomplete"
+
+
+def test_an_alias_without_an_end_is_none(root: Path) -> None:
+    (root / "tiny" / "zero").symlink_to("/dev/zero")
+    (root / "tiny" / "circle").symlink_to("circle")
+    registry = Registry(str(root))
+    assert registry.aliases("tiny") == {"latest": 2}
+    with pytest.raises(ArtifactRefused, match="expected one of 1, 2, latest"):
+        registry.resolve("tiny", "zero")
+
+
+@pytest.mark.parametrize("file", [MODEL_FILE, MANIFEST_FILE])
+def test_a_file_that_grew_to_a_terabyte_is_corrupt_without_being_read(
+    root: Path, file: str
+) -> None:
+    with (root / "tiny" / "1" / file).open("r+b") as grown:
+        grown.truncate(1 << 40)  # sparse: nothing of it is on the disk
+    assert _refusal(root).reason == "corrupt"
 
 
 def test_a_registry_that_is_a_file_is_unreachable(tmp_path: Path) -> None:
