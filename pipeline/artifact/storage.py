@@ -166,7 +166,12 @@ class LocalStorage:
 
 def _without_waiting(path: str, flags: int) -> int:
     """Opens a pipe at once, too: else it would wait for somebody who writes to it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+    try:
+        return os.open(path, flags | os.O_NONBLOCK)
+    except OSError as cause:
+        if cause.errno == errno.ELOOP:
+            raise FileNotFoundError(errno.ENOENT, "a link in a circle", path) from cause
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -6,13 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 
+from pipeline.artifact.manifest import Manifest
+from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import TurnTimes
-from pipeline.errors import ArtifactRefused, HeadraceError
+from pipeline.errors import ArtifactRefused, HeadraceError, StopRequested
 from pipeline.metrics import Metrics
 from pipeline.types import ModelIdentity, SwapEvent
 
@@ -25,7 +27,7 @@ _PASSING = frozenset({"unreachable", "missing", "incomplete"})
 """Refusals that may mend themselves: such a version is tried again at the next look."""
 
 _QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
-"""Refusals for what the network is: its digest is refused under any version."""
+"""Refusals for what the artifact is: its content is refused under any version."""
 
 
 class ModelWatcher:
@@ -79,6 +81,8 @@ class ModelWatcher:
             elif version != self._refused_version:
                 self._try(active, version)
                 self._last_complaint, self._refused_version = "", 0
+        except StopRequested:
+            return
         except HeadraceError as error:
             self._refuse(active, version, error)
         except Exception as error:
@@ -89,9 +93,10 @@ class ModelWatcher:
     def _try(self, active: ActiveModel, version: int) -> None:
         name = active.identity.name
         manifest = self._registry.manifest(name, version)
-        if manifest.sha256 in self._quarantined:
+        if _content_of(manifest) in self._quarantined:
             raise ArtifactRefused(
-                "quarantined", f"sha256 {manifest.sha256} was refused before; publish another model"
+                "quarantined",
+                f"sha256 {manifest.sha256} was refused before; publish another model",
             )
         check_compatible(manifest.contract, active.contract)
         artifact = self._registry.read(name, version)
@@ -123,19 +128,20 @@ class ModelWatcher:
         if reason not in _PASSING:
             self._refused_version = version
         sha256 = self._quarantine(active.identity.name, version, reason)
-        log.warning("%s@%d is refused: %s", active.identity.name, version, error)
+        wanted = version or self._selector or LATEST
+        log.warning("%s@%s is refused: %s", active.identity.name, wanted, error)
         refused = ModelIdentity(active.identity.name, version, sha256, active.identity.epoch)
         self._tell(refused, reason, detail=str(error))
 
     def _quarantine(self, name: str, version: int, reason: str) -> str:
-        """Keeps a candidate's digest from being tried again; gives the digest, "" if unknown."""
+        """Keeps a candidate from being tried again; gives its digest, "" if unknown."""
         try:
-            sha256 = self._registry.manifest(name, version).sha256
+            manifest = self._registry.manifest(name, version)
         except HeadraceError:
             return ""
         if reason in _QUARANTINED:
-            self._quarantined.add(sha256)
-        return sha256
+            self._quarantined.add(_content_of(manifest))
+        return manifest.sha256
 
     def _tell(
         self, identity: ModelIdentity, result: str, *, detail: str = "", pause_s: float = 0.0
@@ -154,6 +160,14 @@ class ModelWatcher:
                     pause_s=pause_s,
                 )
             )
+
+
+def _content_of(manifest: Manifest) -> str:
+    """What a refusal is about. Not the network's digest alone: with wrong labels or golden vectors
+    beside it a good network is refused, and must still be good where all of it is right."""
+    return manifest.model_dump_json(
+        include={"sha256", "golden_sha256", "golden_tolerance", "contract"}
+    )
 
 
 def show_model(metrics: Metrics, before: ModelIdentity | None, now: ModelIdentity) -> None:

@@ -89,6 +89,23 @@ def test_a_version_that_breaks_the_contract_is_refused_and_the_old_one_goes_on(r
     assert swapped("headrace_model_swaps_total", wanted) == 2
 
 
+def test_a_refused_version_with_the_bytes_of_a_good_one_does_not_spoil_the_good_one(
+    rig: Rig,
+) -> None:
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    misnamed = publish_tiny(rig.registry, "tiny", labels=("dim", *LABELS[1:]))
+    assert misnamed.sha256 == rig.registry.manifest("tiny", 1).sha256
+    wait_until(lambda: refusals(worker) == ["incompatible"])
+    publish_tiny(rig.registry, "tiny", bias=1.0)
+    wait_until(lambda: version_of(worker) == 3)
+    rig.registry.set_alias("tiny", "latest", 1)
+    wait_until(lambda: version_of(worker) == 1)
+    worker.stop()
+    rig.finish(summaries)
+
+
 def test_a_version_that_is_damaged_after_publishing_is_refused(rig: Rig) -> None:
     worker = endless(rig)
     summaries = rig.start(worker)
