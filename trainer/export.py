@@ -93,7 +93,7 @@ def check_output(served: nn.Module, batch_nhwc: Tensor, classes: int | None = No
             f"the network gives a {type(logits_nk).__name__}, expected one tensor of logits [N, K]."
             " Wrap it so that forward returns the logits alone."
         )
-    if logits_nk.ndim != 2 or logits_nk.shape[0] != len(batch_nhwc):
+    if logits_nk.ndim != 2 or logits_nk.shape[0] != len(batch_nhwc) or not logits_nk.shape[1]:
         raise ConfigError(
             f"the network gives {list(logits_nk.shape)} for {len(batch_nhwc)} samples,"
             f" expected logits of [{len(batch_nhwc)}, K], one for each class."

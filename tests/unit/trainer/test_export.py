@@ -90,6 +90,7 @@ def test_a_batch_size_that_tracing_baked_in_is_found():
         (Pair(), "gives a tuple, expected one tensor of logits"),
         (FeatureMap(), r"gives \[8, 4, 16, 16\] for 8 samples"),
         (NotANumber(), "finite"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(0), nn.Flatten()), r"gives \[8, 0\] for 8 samples"),
         (Scriptable(side=20), r"fails on float32 RGB of \[N, 3, 16, 16\].*--size"),
     ],
 )
