@@ -245,6 +245,8 @@ class Assembler:
 
     def _note_deadline(self, slot: _Slot, frame: Frame, now_mono_s: float) -> None:
         left_s = frame.captured_at + (frame.max_age_s or 0.0) - self._clock.now()
+        if left_s < 0:  # it will be shed: no reason to close the batch of the others
+            return
         start_by = now_mono_s + left_s - 2 * self._infer_s
         if slot.deadline_mono_s is None or start_by < slot.deadline_mono_s:
             slot.deadline_mono_s = start_by

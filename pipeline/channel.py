@@ -92,11 +92,6 @@ class Channel(Generic[T]):
         """How many items wait."""
         return len(self._items)
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self._closed
-
 
 def remaining_s(deadline_mono_s: float) -> float:
     """Seconds until a deadline on ``time.monotonic``, never negative."""

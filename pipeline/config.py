@@ -30,7 +30,10 @@ class IntakeSettings(Section):
     """How much may be in the pipeline at once."""
 
     max_frames: int = Field(
-        default=256, ge=1, description="frames in flight, from poll to durable outcome"
+        default=256,
+        ge=1,
+        description="frames in flight, from poll to durable outcome; each source but one may "
+        "overdraw it by a poll",
     )
     max_bytes: int = Field(
         default=256 * 1024 * 1024,

@@ -30,7 +30,8 @@ class Credits:
         """One frame came in."""
         self._frames += 1
         self._bytes += size_bytes
-        self._largest_bytes = max(self._largest_bytes, size_bytes)
+        # It fades, so that one huge frame doesn't make all later polls small.
+        self._largest_bytes = max(size_bytes, int(self._largest_bytes * 0.99), 1)
 
     def give_back(self, size_bytes: int) -> None:
         """One frame is done."""

@@ -90,7 +90,10 @@ class DecodePool:
         if isinstance(payload, bytes):
             header = check_image(payload, self._limits)
             image_hwc = decode_image(payload, header, self._spec)
-            width, height = header.width, header.height
+            if header.kind == "jpeg":  # it may have been decoded smaller than it is
+                width, height = header.width, header.height
+            else:  # OpenCV turns these as EXIF says, too; their headers don't tell
+                height, width = image_hwc.shape[:2]
         else:
             image_hwc = payload
             height, width = payload.shape[:2]

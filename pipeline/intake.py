@@ -97,7 +97,8 @@ class Intake:
             self.done.set()
             while not durable.wait(_POLL_S):
                 self._keep_alive()
-            self._commit(force=True)
+            self._next_commit_mono_s = 0.0
+            self._keep_alive()
         finally:
             self.done.set()
             self._source.close()
@@ -167,17 +168,23 @@ class Intake:
         stop.wait(wait_s)
 
     def _keep_alive(self) -> None:
-        """A poll without room, for sources that would lose their place otherwise."""
-        if self._is_open and self._info.delivery == "lossless":
-            try:
-                self._source.poll(0, 0.0)
-            except (SourceExhausted, SourceUnavailable):
-                self._is_open = False
-        self._commit()
+        """A poll without room, for sources that would lose their place otherwise, and a commit.
 
-    def _commit(self, *, force: bool = False) -> None:
+        A source that went away meanwhile gives its frames again when it is back: nothing is lost.
+        """
+        try:
+            if self._is_open and self._info.delivery == "lossless":
+                self._source.poll(0, 0.0)
+        except (SourceExhausted, SourceUnavailable):
+            self._is_open = False
+        try:
+            self._commit()
+        except SourceUnavailable as error:
+            log.warning("%s: not committed: %s", self._info.name, error)
+
+    def _commit(self) -> None:
         now = self._clock.monotonic()
-        if not force and now < self._next_commit_mono_s:
+        if now < self._next_commit_mono_s:
             return
         self._next_commit_mono_s = now + _COMMIT_EVERY_S
         next_offsets = self._journal.next_offsets()

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 class Crew:
     """The stages' threads of one worker.
 
-    A thread that ends with an error calls ``on_failure`` once for the whole crew; later errors are
-    only logged, they are mostly consequences. Thread-safe.
+    Each thread that ends with an error calls ``on_failure``, as each may leave others waiting; but
+    only the first error is kept, later ones are mostly its consequences. Thread-safe.
     """
 
     def __init__(self, on_failure: Callable[[str], None]) -> None:
@@ -62,10 +62,9 @@ class Crew:
             is_first = self.error is None
             if is_first:
                 self.error = error
-        if is_first:
-            self._on_failure(stage)
-        else:
+        if not is_first:
             log.info("%s ended too: %s", stage, error)
+        self._on_failure(stage)
 
 
 @contextmanager

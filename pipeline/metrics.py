@@ -15,6 +15,17 @@ AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1,
 STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+SWAP_RESULTS = (
+    "swapped",
+    "missing",
+    "incomplete",
+    "corrupt",
+    "incompatible",
+    "wrong_on_golden",
+    "unreachable",
+    "quarantined",
+    "error",
+)
 MAX_STREAM_LABELS = 256
 """Streams beyond these are counted together as ``other``: names come from outside, and each one
 costs a series in every scrape."""
@@ -77,6 +88,8 @@ class Metrics:
             ["result"],
             registry=on,
         )
+        for result in SWAP_RESULTS:  # a first refusal is seen by `increase()` only from a 0 on
+            self.model_swaps.labels(result)
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",

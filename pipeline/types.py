@@ -61,7 +61,7 @@ class Frame:
     the source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live
     streams: a result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label
     where a synthetic source knows it. ``defect`` is set by a source that knows the frame can't be
-    decoded.
+    decoded. ``file`` is its file's name, where it is one of a folder.
     """
 
     position: Position
@@ -73,6 +73,7 @@ class Frame:
     truth: str | None = None
     defect: str | None = None
     trace_id: str | None = None
+    file: str | None = None
 
     @property
     def frame_id(self) -> str:

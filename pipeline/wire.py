@@ -17,25 +17,29 @@ _MOST_PREDICTIONS = 5
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-def encode_row(outcome: Outcome) -> bytes:
+def encode_row(outcome: Outcome, written_at: float | None = None) -> bytes:
     """The row of an outcome: UTF-8 JSON without blanks, and a newline. Costs some 15 µs.
 
     A stream's name may hold what UTF-8 can't (half of a surrogate pair, from the name of a file);
     such a row is written with JSON's ``\\u`` escapes, so that nothing is lost or replaced.
     """
-    row = result_row(outcome)
+    row = result_row(outcome, written_at)
     try:
         return (_compact(row) + "\n").encode()
     except UnicodeEncodeError:
         return (json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
-def result_row(outcome: Outcome) -> dict[str, object]:
-    """An outcome as the object that goes over the wire; all its values are JSON's."""
+def result_row(outcome: Outcome, written_at: float | None = None) -> dict[str, object]:
+    """An outcome as the object that goes over the wire; all its values are JSON's.
+
+    ``written_at`` is now, in Unix seconds: a score that waited for its sink beyond the deadline is
+    not fresh any more. None judges by the moment of the score.
+    """
     frame = outcome.frame
     if isinstance(outcome, Scored):
         row = _opening(frame, "scored", outcome.scored_at)
-        row["fresh"] = not frame.is_stale(outcome.scored_at)
+        row["fresh"] = not frame.is_stale(max(outcome.scored_at, written_at or 0.0))
         return row | _score(outcome) | _closing(frame, None, None)
     unscored: dict[str, object] = {
         "fresh": False,
@@ -104,13 +108,23 @@ def _milliseconds(timings: Timings) -> dict[str, float]:
 
 
 def _closing(frame: Frame, reason: str | None, detail: str | None) -> dict[str, object]:
-    at = frame.position
     return {
-        "source": {"topic": at.topic, "partition": at.partition, "offset": at.offset},
+        "source": source_row(frame),
         "trace_id": frame.trace_id,
         "reason": reason,
         "detail": detail,
     }
+
+
+def source_row(frame: Frame) -> dict[str, object]:
+    """Where a frame stands in its source; with the file's name where it is one of a folder."""
+    at = frame.position
+    row: dict[str, object] = {
+        "topic": at.topic,
+        "partition": at.partition,
+        "offset": at.offset,
+    }
+    return row if frame.file is None else {**row, "file": frame.file}
 
 
 def rfc3339(unix_s: float) -> str:

@@ -23,7 +23,7 @@ from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
 from pipeline.engine.torchscript import allocate_batch, choose_device, use_threads
-from pipeline.errors import ConfigError, StageFailed
+from pipeline.errors import ConfigError, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.lifecycle import Crew, stopping_on_signals
@@ -42,6 +42,7 @@ from pipeline.waiting import WaitingRoom
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
+_CLOSE_WITHIN_S = 5.0
 
 
 def usable_cores() -> int:
@@ -85,7 +86,7 @@ class Worker:
         if not settings.sinks:
             raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
         self._sources = sources
-        sinks = [make_sink(url) for url in settings.sinks]
+        sinks = [make_sink(url, self._clock) for url in settings.sinks]
         if settings.server.enabled:
             sinks.append(self.live)
         self._sink = sinks[0] if len(sinks) == 1 else TeeSink(sinks)
@@ -106,6 +107,7 @@ class Worker:
         self._sink_stage: SinkStage | None = None
         self._wake = threading.Event()
         self._stop = threading.Event()
+        self._abandoned = threading.Event()
         self._durable = threading.Event()
         self._intakes: list[Intake] = []
 
@@ -125,7 +127,11 @@ class Worker:
                 undo.callback(self._dead_letters.close)
                 self._sink.open()
                 self._dead_letters.open()
-                self._start()
+                undo.callback(self._give_up_start)
+                try:
+                    self._start()
+                except StopRequested:
+                    return self.summary()
                 undo.pop_all()  # from here on the sink thread closes them
             while not (self._stop.is_set() or all(each.done.is_set() for each in self._intakes)):
                 self._wake.wait(_LOOK_S)
@@ -138,6 +144,7 @@ class Worker:
 
     def abandon(self) -> None:
         """Ends without finishing what is in flight; it stays counted as in flight."""
+        self._abandoned.set()
         self.stop()
         self._waiting.abandon()
         if self._assembler is not None:
@@ -182,7 +189,8 @@ class Worker:
         cores = usable_cores()
         use_threads(settings.engine.threads or default_torch_threads(cores))
         sizes = buckets(settings.batch.max_size)
-        loader = Loader(choose_device(settings.engine.device), sizes, self._clock)
+        device = choose_device(settings.engine.device)
+        loader = Loader(device, sizes, self._clock, self._stop.is_set)
         registry = Registry(settings.model.registry)
         name, selector = parse_model(settings.model.name)
         artifact = registry.read(name, registry.resolve(name, selector))
@@ -255,13 +263,28 @@ class Worker:
                     f"frames in flight didn't finish within {limit_s:g} s "
                     "(`lifecycle.drain_timeout_s`); they stay uncommitted"
                 )
+        left = self._journal.counts().in_flight
+        if left and self._abandoned.is_set() and self._crew.error is None:
+            self._crew.error = StageFailed(
+                f"ended at once as asked; {left} frames in flight stay uncommitted"
+            )
+        self._close_sources()
+        return self.summary()
+
+    def _close_sources(self) -> None:
+        """Nothing will become durable any more: the intakes commit, close and end."""
         self._durable.set()
         if self._watcher is not None:
             self._watcher.stop()
-        closing_by = self._clock.monotonic() + 5.0
+        closing_by = self._clock.monotonic() + _CLOSE_WITHIN_S
         self._crew.join("intake", closing_by)
         self._crew.join("swap", closing_by)
-        return self.summary()
+
+    def _give_up_start(self) -> None:
+        """Ends the threads that a failed start had made already (none, mostly)."""
+        self.abandon()
+        self._crew.join("sink", self._clock.monotonic() + _CLOSE_WITHIN_S)
+        self._close_sources()
 
     def _on_failure(self, stage: str) -> None:
         """What failed can't be mended here: let what is behind it finish, and end."""

@@ -150,7 +150,7 @@ def _without_sinks() -> str:
 
 def _try_sink(url: str) -> str:
     """Looks whether it could be written, without making a file."""
-    make_sink(url)
+    make_sink(url, SystemClock())
     scheme, _, rest = url.partition(":")
     if scheme != "jsonl":
         return "nothing to open"

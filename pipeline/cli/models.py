@@ -96,7 +96,7 @@ def rollback(
     registry: RegistryUrl = "registry",
     as_json: AsJson = False,
 ) -> None:
-    """Verify the next lower complete version, then let the alias stand for that one."""
+    """Verify the next lower version with the same contract, then move the alias to it."""
     from pipeline.artifact.names import check_alias
     from pipeline.errors import ArtifactRefused
 
@@ -109,11 +109,27 @@ def rollback(
             "missing", f"{name!r} has no alias {alias!r}, expected one of {_known(there, name)}"
         )
     lower = [version for version in there.versions(name) if version < now]
+    lower = [version for version in lower if _keeps_contract(there, name, version, now)]
     if not lower:
         raise ArtifactRefused(
-            "missing", f"{alias!r} of {name!r} is at {now}, and there is no lower complete version"
+            "missing",
+            f"{alias!r} of {name!r} is at {now}, and there is no lower complete version with its "
+            "contract (labels, task, preprocessing), which running workers hold on to",
         )
     _move(there, name, alias, lower[-1], as_json)
+
+
+def _keeps_contract(there: Registry, name: str, version: int, now: int) -> bool:
+    """Whether workers that run ``now`` would take ``version``."""
+    from pipeline.artifact.verify import check_compatible
+    from pipeline.errors import ArtifactRefused
+
+    try:
+        wanted = there.manifest(name, now).contract
+        check_compatible(there.manifest(name, version).contract, wanted)
+    except ArtifactRefused:
+        return False
+    return True
 
 
 def _open(url: str) -> Registry:

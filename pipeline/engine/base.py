@@ -32,7 +32,8 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Frees the device's memory. Closing twice is harmless."""
+        """Frees what it holds. A model that was exchanged needs no call: it is let go with its last
+        batch. Closing twice is harmless."""
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,43 +14,58 @@ from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.base import Engine
 from pipeline.engine.torchscript import load_torchscript
+from pipeline.errors import StopRequested
 from pipeline.types import ModelIdentity
+
+log = logging.getLogger(__name__)
 
 _MEASURED_RUNS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads artifacts for one device and one set of buckets. Thread-safe: it holds no state."""
+    """Loads artifacts for one device and one set of buckets. Thread-safe: it holds no state.
+
+    ``is_stopping`` is asked between buckets: warming a large network takes a minute on a CPU.
+    """
 
     device: str
     sizes: tuple[int, ...]
     clock: Clock
+    is_stopping: Callable[[], bool] = lambda: False
 
     def load(self, artifact: Artifact, epoch: int) -> ActiveModel:
         """Gives a model that is ready to score at full speed from its first batch on.
 
         Raises:
             ArtifactRefused: it doesn't load, or is wrong on its golden inputs.
+            StopRequested: the worker is ending.
         """
         manifest = artifact.manifest
+        started = self.clock.monotonic()
         engine = load_torchscript(artifact.model, self.device)
         check_golden(engine, artifact)
+        log.info(
+            "%s@%d passes its golden test on %s; warming batches of up to %d",
+            *(manifest.name, manifest.version, self.device, self.sizes[-1]),
+        )
         shape_hwc = manifest.contract.preprocess.sample_shape_hwc
-        engine.warm(self.sizes, shape_hwc)
+        infer_s = {size: self._warm(engine, size, shape_hwc) for size in self.sizes}
+        took_s = self.clock.monotonic() - started
+        log.info("%s@%d is ready after %.1f s", manifest.name, manifest.version, took_s)
         return ActiveModel(
             identity=ModelIdentity(manifest.name, manifest.version, manifest.sha256, epoch),
             engine=engine,
             contract=manifest.contract,
-            infer_s=self._measure(engine, shape_hwc),
+            infer_s=infer_s,
         )
 
-    def _measure(self, engine: Engine, shape_hwc: tuple[int, int, int]) -> dict[int, float]:
-        """Seconds of one batch for each bucket: the better of two, after the warm-up."""
-        return {size: self._time(engine, (size, *shape_hwc)) for size in self.sizes}
-
-    def _time(self, engine: Engine, shape_nhwc: tuple[int, ...]) -> float:
-        batch_nhwc = np.zeros(shape_nhwc, np.uint8)
+    def _warm(self, engine: Engine, size: int, shape_hwc: tuple[int, int, int]) -> float:
+        """Warms one bucket; gives the seconds of one batch, the better of two."""
+        if self.is_stopping():
+            raise StopRequested("the worker is ending")
+        engine.warm((size,), shape_hwc)
+        batch_nhwc = np.zeros((size, *shape_hwc), np.uint8)
         taken_s: list[float] = []
         for _ in range(_MEASURED_RUNS):
             started = self.clock.monotonic()

@@ -104,11 +104,11 @@ class EngineStage:
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
         logits_nk = logits_nk[[sample.row for sample in fresh]]
-        finite = np.isfinite(logits_nk).all(axis=1).tolist()
+        finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
             predictions = best_predictions(logits_nk, model.contract.labels)
-        for sample, best, is_finite in zip(fresh, predictions, finite, strict=True):
-            if is_finite:
+        for row, (sample, best) in enumerate(zip(fresh, predictions, strict=True)):
+            if row in finite:
                 outcomes.append(_scored(sample, model, best, scored_at, (started, infer_s)))
             else:
                 outcomes.append(

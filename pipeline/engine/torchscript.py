@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
-from pipeline.errors import ArtifactRefused, ConfigError
+from pipeline.errors import ArtifactRefused, ConfigError, RestartNeeded
 from pipeline.types import BatchNhwc, LogitsNk
 
-_WARM_RUNS = 3
+_WARM_RUNS = 2
 """The profiling executor records in the first call at a new size and compiles in the second."""
 
 
@@ -54,6 +54,9 @@ class TorchScriptEngine:
                 return logits_nk.float().cpu().numpy()
         except torch.OutOfMemoryError as cause:
             raise EngineOutOfMemory(f"no room for a batch of {len(batch_nhwc)}") from cause
+        except torch.AcceleratorError as cause:
+            # Such an error (an illegal access, say) stays with the process: all later calls fail.
+            raise RestartNeeded(f"the device {self._device} failed: {cause}") from cause
         except (RuntimeError, torch.jit.Error) as cause:
             raise EngineFailed(str(cause).strip().splitlines()[-1]) from cause
 

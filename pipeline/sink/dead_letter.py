@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.opencv import cv2
 from pipeline.types import ImageHwc, Outcome, Rejected
+from pipeline.wire import source_row
 
 SCHEMA = "headrace.dead_letter/1"
 
@@ -21,7 +22,6 @@ def encode_dead_letter(outcome: Outcome) -> bytes:
     if not isinstance(outcome, Rejected):
         raise TypeError(f"only rejected frames are dead letters, got {type(outcome).__name__}")
     frame = outcome.frame
-    at = frame.position
     payload = frame.payload if isinstance(frame.payload, bytes) else _as_png(frame.payload)
     row = {
         "schema": SCHEMA,
@@ -31,7 +31,7 @@ def encode_dead_letter(outcome: Outcome) -> bytes:
         "detail": outcome.detail,
         "captured_at": frame.captured_at,
         "rejected_at": outcome.decided_at,
-        "source": {"topic": at.topic, "partition": at.partition, "offset": at.offset},
+        "source": source_row(frame),
         "payload": base64.b64encode(payload).decode("ascii"),
     }
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"

@@ -19,6 +19,7 @@ class TeeSink:
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self._sinks = tuple(sinks)
         self._behind: dict[Position, int] = {}
+        self._durable: list[Outcome] = []
         self._written_to = 0
 
     @property
@@ -42,14 +43,18 @@ class TeeSink:
 
     def collect(self, timeout_s: float) -> Sequence[Outcome]:
         """See ``Sink.collect``."""
-        durable: list[Outcome] = []
         for sink in self._sinks:
             for outcome in sink.collect(timeout_s):
                 position = outcome.frame.position
-                self._behind[position] -= 1
-                if not self._behind[position]:
+                behind = self._behind.get(position)
+                if behind is None:  # written again after a loss, and acknowledged twice
+                    continue
+                self._behind[position] = behind - 1
+                if behind == 1:
                     del self._behind[position]
-                    durable.append(outcome)
+                    self._durable.append(outcome)
+        # Kept till here: what one sink acknowledged isn't forgotten when the next one raises.
+        durable, self._durable = self._durable, []
         return durable
 
     def close(self) -> None:

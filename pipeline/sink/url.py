@@ -4,31 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.clock import Clock
 from pipeline.errors import ConfigError
 from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
+from pipeline.types import Outcome
 from pipeline.wire import encode_row
 
 _EXPECTED = "expected jsonl:PATH, stdout: or null:"
 
 
-def make_sink(url: str) -> Sink:
-    """Makes the sink for ``url``; doesn't open it.
+def make_sink(url: str, clock: Clock) -> Sink:
+    """Makes the sink for ``url``; doesn't open it. ``clock`` tells what is stale when written.
 
     Raises:
         ConfigError: the URL isn't one of a sink.
     """
+
+    def encode(outcome: Outcome) -> bytes:
+        return encode_row(outcome, clock.now())
+
     scheme, colon, rest = url.partition(":")
     if scheme == "jsonl" and rest:
-        return JsonlSink(_path(rest), encode_row)
+        return JsonlSink(_path(rest), encode)
     if (scheme, colon, rest) == ("stdout", ":", ""):
-        return StdoutSink(encode_row)
+        return StdoutSink(encode)
     if (scheme, colon, rest) == ("null", ":", ""):
         return NullSink()
     if scheme == "kafka":
         raise ConfigError(f"sink {url!r}: Kafka is not built yet; {_EXPECTED}")
-    raise ConfigError(f"sink {url!r}: {_EXPECTED}")
+    meant = "" if colon else f"; for a file of that name: jsonl:{url}"
+    raise ConfigError(f"sink {url!r}: {_EXPECTED}{meant}")
 
 
 def make_dead_letters(url: str, sinks: tuple[str, ...]) -> Sink:

@@ -94,6 +94,7 @@ class DirectorySource:
             captured_at=self._pace.captured_at(self._next),
             received_mono_s=self._clock.monotonic(),
             defect=defect,
+            file=file_name,
         )
 
     def _read(self, file_name: str) -> tuple[bytes, str | None]:

@@ -15,5 +15,4 @@ def rig(tmp_path: Path, no_thread_left: None) -> Iterator[Rig]:
     """A rig whose workers have ended when the test has."""
     made = Rig(tmp_path)
     yield made
-    for thread in made.threads:
-        thread.join(30)
+    made.end()

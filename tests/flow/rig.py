@@ -29,11 +29,12 @@ from tests.support import wait_until
 
 @dataclass
 class Rig:
-    """Makes workers that write to ``out.jsonl``; ``threads`` are joined at the test's end."""
+    """Makes workers that write to ``out.jsonl``; what runs is ended with the test."""
 
     folder: Path
     model: str = "tiny"
     threads: list[threading.Thread] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.registry = Registry(str(self.folder / "registry"))
@@ -79,9 +80,17 @@ class Rig:
         """Runs a worker in a thread; its summary is put into the list."""
         summaries: list[Summary] = []
         thread = threading.Thread(target=lambda: summaries.append(worker.run()), name="worker")
+        self.workers.append(worker)
         self.threads.append(thread)
         thread.start()
         return summaries
+
+    def end(self) -> None:
+        """Ends what a failed test left running."""
+        for worker in self.workers:
+            worker.abandon()
+        for thread in self.threads:
+            thread.join(30)
 
     def finish(self, summaries: list[Summary]) -> Summary:
         """Waits for the summary of a worker that was started."""

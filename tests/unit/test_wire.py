@@ -50,6 +50,14 @@ def test_a_score_after_its_deadline_is_not_fresh() -> None:
     assert result_row(scored(frame(max_age_s=0.01)))["fresh"] is False
 
 
+def test_a_score_that_waited_for_its_sink_beyond_the_deadline_is_not_fresh() -> None:
+    of_live = scored(frame(max_age_s=0.5))
+    for late_s, fresh in ((0.1, True), (0.6, False)):
+        written_at = of_live.frame.captured_at + late_s
+        assert json.loads(encode_row(of_live, written_at))["fresh"] is fresh
+    assert json.loads(encode_row(scored(frame()), 2e9))["fresh"] is True
+
+
 def test_a_clock_ahead_of_ours_makes_no_negative_age() -> None:
     late = replace(scored(frame()), scored_at=frame().captured_at - 5)
     assert result_row(late)["age_ms"] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.clock import SystemClock
 from pipeline.errors import ConfigError, SinkUnavailable, StageFailed
 from pipeline.opencv import cv2
 from pipeline.sink.dead_letter import encode_dead_letter
@@ -150,7 +151,7 @@ def test_a_reader_that_left_ends_the_worker_with_its_reason() -> None:
 @pytest.mark.parametrize("url", ["", "jsonl", "jsonl:", "ftp:x", "stdout:x", "kafka://h/t", "out"])
 def test_what_is_no_sink_is_refused_with_what_would_be(url: str) -> None:
     with pytest.raises(ConfigError, match="expected jsonl:PATH"):
-        make_sink(url)
+        make_sink(url, SystemClock())
 
 
 def test_dead_letters_go_beside_results_or_where_told(tmp_path: Path) -> None:
