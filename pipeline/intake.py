@@ -23,6 +23,8 @@ _POLL_S = 0.2
 """Longest wait of one poll: bounds how late a stop, a commit or a returned credit is noticed."""
 _TURN_S = 0.02
 _COMMIT_EVERY_S = 0.5
+_STEADY_AFTER_S = 5.0
+"""A connection that gives a frame and breaks again has not healed: the waits go on growing."""
 
 
 class Quota:
@@ -86,6 +88,7 @@ class Intake:
         self._committed: dict[tuple[str, int], int] = {}
         self._next_commit_mono_s = 0.0
         self._failures = 0
+        self._steady_from_mono_s = 0.0
         self._is_open = False
         self.done = threading.Event()
 
@@ -132,7 +135,8 @@ class Intake:
             quota.settle(granted, len(frames))
         if not frames:
             return
-        self._failures = 0
+        if self._clock.monotonic() >= self._steady_from_mono_s:
+            self._failures = 0
         if is_live:
             frames = self._with_credit(frames)
         self._journal.admit(frames)
@@ -153,6 +157,7 @@ class Intake:
     def _connect(self) -> None:
         self._source.open()
         self._is_open = True
+        self._steady_from_mono_s = self._clock.monotonic() + _STEADY_AFTER_S
         self._metrics.source_up.labels(self._info.name).set(1)
         if self._failures:
             self._metrics.source_reconnects.labels(self._info.name).inc()

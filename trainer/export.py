@@ -103,6 +103,30 @@ def check_output(served: nn.Module, batch_nhwc: Tensor, classes: int | None = No
             "the network gives numbers that aren't finite floats (NaN or infinite, or integers)."
             " Check its weights, and --mean and --std."
         )
+    _check_rows_apart(served, batch_nhwc, logits_nk)
     if classes is not None and logits_nk.shape[1] != classes:
         raise ConfigError(f"the network has {logits_nk.shape[1]} classes, expected {classes}")
     return logits_nk.float()
+
+
+def _check_rows_apart(served: nn.Module, batch_nhwc: Tensor, logits_nk: Tensor) -> None:
+    """A worker puts frames of several streams into one batch, and pads it: none may matter to
+    another, as they do in a batch normalisation that was left in training mode.
+
+    Raises:
+        ConfigError: a sample's logits depend on its neighbours.
+    """
+    try:
+        with torch.inference_mode():
+            alone_1k = served(batch_nhwc[:1])
+    except NETWORK_ERRORS as cause:
+        raise ConfigError(
+            f"the network fails on a batch of one: {reason_of(cause)}. Frames come one by one;"
+            " is it in evaluation mode?"
+        ) from cause
+    difference = float((alone_1k.float() - logits_nk[:1].float()).abs().max())
+    if difference > _GOLDEN_TOLERANCE * scale_of(logits_nk):
+        raise ConfigError(
+            f"the network's answer for a sample changes by {difference:.3g} with the other samples"
+            " of its batch, expected none. Is a batch normalisation in training mode?"
+        )

@@ -15,11 +15,12 @@ from pipeline.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-_MAX_CONNECTIONS = 100
-"""A browser takes six; beyond these uvicorn answers 503."""
+_MAX_CONNECTIONS = 400
+"""A browser takes six; beyond these uvicorn answers 503. Idle ones must not shut a health check
+out before their deadline; and a process may hold 1,024 descriptors by default."""
 
 _KEEP_ALIVE_S = 5
-_REQUEST_WITHIN_S = 30.0
+_REQUEST_WITHIN_S = 10.0
 """From a connection's start, or its last response, to its next whole response: enough for a large
 picture over a phone's network."""
 
@@ -50,7 +51,7 @@ class HttpServer:
             loop="asyncio",
             lifespan="off",
             log_config=None,
-            log_level="warning",
+            log_level="error",  # it warns of each connection beyond the limit
             access_log=False,
             server_header=False,
             limit_concurrency=_MAX_CONNECTIONS,

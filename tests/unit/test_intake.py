@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +126,17 @@ def test_a_connection_that_breaks_is_made_again_and_counted() -> None:
     assert bench.value("headrace_source_reconnects_total") == 2
     bench.end()
     assert bench.value("headrace_source_up") == 0
+
+
+def test_a_connection_that_breaks_after_each_frame_is_made_more_and_more_seldom(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(ScriptedSource([1, SourceUnavailable("gone")] * 4))
+    bench.run()
+    bench.end()
+    waits_s = [record.args[2] for record in caplog.records if "trying again" in record.msg]
+    assert len(waits_s) == 4
+    assert waits_s[3] > 2 * waits_s[0]
 
 
 def test_a_stop_does_not_wait_for_the_backoff() -> None:

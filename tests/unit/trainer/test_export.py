@@ -120,3 +120,13 @@ def test_a_draft_is_published_and_read_back(tmp_path: Path, few_digits: SplitDat
     np.testing.assert_allclose(logits_nk, artifact.golden.logits_nk, atol=1e-4)
     assert manifest.metrics == {"accuracy": 0.5}
     assert manifest.exported_by == "script"
+
+
+def test_a_network_whose_rows_depend_on_their_neighbours_is_refused() -> None:
+    class Centred(nn.Module):
+        def forward(self, batch_nchw: torch.Tensor) -> torch.Tensor:
+            mean_nk = batch_nchw.mean(dim=(2, 3))
+            return mean_nk - mean_nk.mean(dim=0)
+
+    with pytest.raises(ConfigError, match="with the other samples"):
+        check_output(served_by(Centred()), PICTURES)
