@@ -45,6 +45,14 @@ _VALUES: Mapping[str, Callable[[Run], float | None]] = {
     "cpu_ms_per_frame": lambda run: run.cpu_ms_per_frame,
     "age_p50_ms": lambda run: None if run.age_p50_s is None else 1000 * run.age_p50_s,
     "age_p99_ms": lambda run: None if run.age_p99_s is None else 1000 * run.age_p99_s,
+    "frames_per_batch": lambda run: run.frames_per_batch,
+    "infer_ms_per_frame": lambda run: run.infer_ms_per_frame,
+}
+_COLUMNS = {
+    "frames_per_s": "frames/s",
+    "cpu_ms_per_frame": "CPU ms/frame",
+    "age_p50_ms": "age p50 ms",
+    "age_p99_ms": "age p99 ms",
 }
 
 _TITLES = {
@@ -111,9 +119,9 @@ def load_1m() -> float:
 
 
 def _values_table(title: str, rows: Mapping[str, Any]) -> Table:
-    table = _table(title, "frames/s", "CPU ms/frame", "age p50 ms", "age p99 ms")
+    table = _table(title, *_COLUMNS.values())
     for name, values in rows.items():
-        table.add_row(_TITLES[name], *(_shown(values[key]) for key in _VALUES))
+        table.add_row(_TITLES[name], *(_shown(values[key]) for key in _COLUMNS))
     return table
 
 

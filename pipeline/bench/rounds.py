@@ -12,13 +12,16 @@ from typing import TypeAlias
 @dataclass(frozen=True, slots=True)
 class Run:
     """One contender's run. ``cpu_s`` is the whole process's over the same ``duration_s``; the ages
-    (capture to score, in seconds) are None where there is nothing to measure them by."""
+    (capture to score, in seconds) are None where there is nothing to measure them by. ``batches``
+    and ``infer_s``, the engine's time for all of them, are the worker's alone."""
 
     frames: int
     duration_s: float
     cpu_s: float
     age_p50_s: float | None = None
     age_p99_s: float | None = None
+    batches: int | None = None
+    infer_s: float | None = None
 
     @property
     def frames_per_s(self) -> float:
@@ -29,6 +32,16 @@ class Run:
     def cpu_ms_per_frame(self) -> float:
         """CPU time of all threads, in milliseconds for one frame."""
         return 1000 * self.cpu_s / self.frames
+
+    @property
+    def frames_per_batch(self) -> float | None:
+        """The mean batch."""
+        return self.frames / self.batches if self.batches else None
+
+    @property
+    def infer_ms_per_frame(self) -> float | None:
+        """The engine's time, in milliseconds for one frame."""
+        return None if self.infer_s is None else 1000 * self.infer_s / self.frames
 
 
 Round: TypeAlias = Mapping[str, Run]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from prometheus_client import Histogram
+from prometheus_client.samples import Sample
 
 from pipeline.bench.rounds import Run, bucket_quantile, percentile
 from pipeline.bench.scenario import Scenario
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import SourceExhausted, StageFailed
-from pipeline.metrics import Metrics
 from pipeline.source.base import Source, SourceInfo
 from pipeline.source.memory import MemorySource
 from pipeline.source.pacing import Pace
@@ -107,12 +110,15 @@ class MeteredSource:
 def worker_at_full_speed(scenario: Scenario, count: int) -> Run:
     """Runs a worker on frames that are always there. Its ages are mostly the wait behind the other
     frames in flight, and come from the buckets of ``headrace_frame_age_seconds``."""
-    clock = SystemClock()
-    source = MeteredSource(MemorySource(scenario.pictures, count, clock, name=_NAME))
-    worker, duration_s, cpu_s = _run(scenario, source, count, "null:")
-    buckets = _age_buckets(worker.metrics)
-    return Run(
-        count, duration_s, cpu_s, bucket_quantile(buckets, 0.5), bucket_quantile(buckets, 0.99)
+    source = MeteredSource(MemorySource(scenario.pictures, count, SystemClock(), name=_NAME))
+    worker, run = _run(scenario, source, count, "null:")
+    buckets = [
+        (float(sample.labels["le"]), sample.value)
+        for sample in _samples(worker.metrics.frame_age)
+        if sample.name.endswith("_bucket")
+    ]
+    return replace(
+        run, age_p50_s=bucket_quantile(buckets, 0.5), age_p99_s=bucket_quantile(buckets, 0.99)
     )
 
 
@@ -121,15 +127,13 @@ def worker_at_pace(scenario: Scenario, count: int, fps: float) -> Run:
     rows = Path(scenario.folder) / "worker.jsonl"
     rows.unlink(missing_ok=True)
     source = MeteredSource(PacedPictures(scenario.pictures, count, fps, SystemClock()))
-    _, duration_s, cpu_s = _run(scenario, source, count, f"jsonl:{rows}")
+    _, run = _run(scenario, source, count, f"jsonl:{rows}")
     ages_s = [json.loads(row)["age_ms"] / 1000 for row in rows.read_text().splitlines()]
-    return Run(count, duration_s, cpu_s, percentile(ages_s, 0.5), percentile(ages_s, 0.99))
+    return replace(run, age_p50_s=percentile(ages_s, 0.5), age_p99_s=percentile(ages_s, 0.99))
 
 
-def _run(
-    scenario: Scenario, source: MeteredSource, count: int, sink: str
-) -> tuple[Worker, float, float]:
-    """Gives the worker when it has ended, its duration and its CPU time, in seconds."""
+def _run(scenario: Scenario, source: MeteredSource, count: int, sink: str) -> tuple[Worker, Run]:
+    """Gives the worker when it has ended, and its run without the ages."""
     worker = Worker(scenario.settings(sink), sources=[source])
     summary = worker.run()
     cpu_s = time.process_time() - source.cpu_s_at_start
@@ -138,13 +142,18 @@ def _run(
             f"the worker scored {summary.scored} of {count} frames"
             f" ({summary.error or 'it was stopped'}); nothing can be said of its speed"
         )
-    return worker, summary.duration_s, cpu_s
+    infer_s = sum(
+        sample.value
+        for sample in _samples(worker.metrics.stage_duration)
+        if sample.name.endswith("_sum") and sample.labels["stage"] == "infer"
+    )
+    batches = sum(
+        int(sample.value)
+        for sample in _samples(worker.metrics.batch_size)
+        if sample.name.endswith("_count")
+    )
+    return worker, Run(count, summary.duration_s, cpu_s, batches=batches, infer_s=infer_s)
 
 
-def _age_buckets(metrics: Metrics) -> list[tuple[float, float]]:
-    samples = next(iter(metrics.frame_age.collect())).samples
-    return [
-        (float(sample.labels["le"]), sample.value)
-        for sample in samples
-        if sample.name.endswith("_bucket")
-    ]
+def _samples(histogram: Histogram) -> list[Sample]:
+    return [sample for family in histogram.collect() for sample in family.samples]

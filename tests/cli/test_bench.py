@@ -59,6 +59,8 @@ def test_each_contender_has_its_speed_and_cost_and_those_with_results_their_ages
         assert _is_spread(values["cpu_ms_per_frame"])
         for age in (values["age_p50_ms"], values["age_p99_ms"]):
             assert age is None if name == "ceiling" else _is_spread(age)
+        for detail in (values["frames_per_batch"], values["infer_ms_per_frame"]):
+            assert _is_spread(detail) if name == "worker" else detail is None
 
 
 def test_ages_are_measured_on_paced_streams_too(report: dict[str, Any]) -> None:

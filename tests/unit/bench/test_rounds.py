@@ -26,6 +26,9 @@ def test_a_run_gives_frames_a_second_and_cpu_a_frame() -> None:
     run = Run(frames=500, duration_s=2.0, cpu_s=1.0)
     assert run.frames_per_s == 250
     assert run.cpu_ms_per_frame == 2.0
+    assert (run.frames_per_batch, run.infer_ms_per_frame) == (None, None)
+    batched = Run(frames=500, duration_s=2.0, cpu_s=1.0, batches=25, infer_s=0.2)
+    assert (batched.frames_per_batch, batched.infer_ms_per_frame) == (20, 0.4)
 
 
 def test_a_spread_is_the_middle_and_the_ends() -> None:
