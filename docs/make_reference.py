@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.cli.app import VERBS, make_app
 from pipeline.config import Settings
+from pipeline.histogram import Histogram
 from pipeline.metrics import MAX_STREAM_LABELS, FrameCounts, Metrics
 from pipeline.settings import OPTIONS, OTHER_VARIABLES, section_of, variable_of
 from pipeline.types import (
@@ -192,7 +193,12 @@ def _metrics() -> Iterator[str]:
     )
     # prometheus_client tells a metric's labels only once it has values, or in this attribute.
     labels = {
-        each._name: each._labelnames for each in vars(metrics).values() if hasattr(each, "_name")
+        each._name: each._labelnames
+        for each in vars(metrics).values()
+        if hasattr(each, "_labelnames")
+    }
+    labels |= {
+        each.name: each.labels for each in vars(metrics).values() if isinstance(each, Histogram)
     }
     rows = []
     for family in metrics.registry.collect():

@@ -59,12 +59,12 @@ class _Slot:
     def __init__(self, number: int, rows_nhwc: BatchNhwc) -> None:
         self.number = number
         self.rows_nhwc = rows_nhwc
-        self.views_hwc = list(rows_nhwc)
+        self.rows = [Row(number, row, image_hwc) for row, image_hwc in enumerate(rows_nhwc)]
         self.reset()
 
     def reset(self) -> None:
         self.samples: list[Sample] = []
-        self.free = list(range(len(self.views_hwc)))[::-1]
+        self.free = list(range(len(self.rows)))[::-1]
         self.decoding = 0
         self.closed_by: CloseReason | None = None
         self.oldest_mono_s = 0.0
@@ -112,13 +112,14 @@ class Assembler:
                     break
                 self._has_room.wait()
             now = self._clock.monotonic()
-            if not slot.samples and not slot.decoding:
+            is_first = not slot.samples and not slot.decoding
+            if is_first:
                 slot.oldest_mono_s, slot.deadline_mono_s = now, None
             slot.decoding += 1
-            if frame.max_age_s is not None:
-                self._note_deadline(slot, frame, now)
-            row = slot.free.pop()
-            return Row(slot.number, row, slot.views_hwc[row])
+            is_urgent = self._note_deadline(slot, frame, now)
+            if self._engine_waits and (is_first or is_urgent):
+                self._has_batch.notify()  # it reckoned how long it may wait without this frame
+            return slot.rows[slot.free.pop()]
 
     def complete(self, row: Row, sample: Sample) -> None:
         """The row holds its frame's pixels."""
@@ -169,7 +170,7 @@ class Assembler:
     def limit(self, capacity: int) -> None:
         """Sets the most frames a batch may hold from now on, at most the slots' rows."""
         with self._has_batch:
-            self._capacity = min(capacity, len(self._slots[0].views_hwc))
+            self._capacity = min(capacity, len(self._slots[0].rows))
 
     def close(self) -> None:
         """Nothing more will be claimed: what is decoded is given out, then the end."""
@@ -190,6 +191,11 @@ class Assembler:
     def depth(self) -> int:
         """Batches that are filling or wait for the engine."""
         return len(self._filled)
+
+    @property
+    def engine_waits(self) -> bool:
+        """Whether the engine is asking for a batch."""
+        return self._engine_waits
 
     def _open_slot(self) -> _Slot | None:
         """The batch that takes frames, opening one if there is an idle slot."""
@@ -233,23 +239,29 @@ class Assembler:
     def _wake_engine(self, slot: _Slot) -> None:
         """Wakes the engine thread only where it will find a batch: a wake-up costs a turn of the
         interpreter lock, and decode threads come by a thousand times a second."""
-        is_next = self._engine_waits and bool(self._filled) and self._filled[0] is slot
-        if is_next and self._is_ready(slot):
+        if slot.decoding or not self._engine_waits:
+            return  # what closes a batch that is still being decoded is a timer's or a claim's work
+        if self._filled and self._filled[0] is slot and self._is_ready(slot):
             self._has_batch.notify()
 
     def _wait_s(self, slot: _Slot | None) -> float | None:
         if slot is None or slot.closed_by is not None or not (slot.samples or slot.decoding):
             return None
-        wake_at = self._policy.wake_at_mono_s(self._view(slot))
+        wake_at = self._policy.wake_at_mono_s(self._view(slot), self._waiting())
         return max(0.0, wake_at - self._clock.monotonic())
 
-    def _note_deadline(self, slot: _Slot, frame: Frame, now_mono_s: float) -> None:
-        left_s = frame.captured_at + (frame.max_age_s or 0.0) - self._clock.now()
+    def _note_deadline(self, slot: _Slot, frame: Frame, now_mono_s: float) -> bool:
+        """Whether the batch must start earlier because of this frame."""
+        if frame.max_age_s is None:
+            return False
+        left_s = frame.captured_at + frame.max_age_s - self._clock.now()
         if left_s < 0:  # it will be shed: no reason to close the batch of the others
-            return
+            return False
         start_by = now_mono_s + left_s - 2 * self._infer_s
-        if slot.deadline_mono_s is None or start_by < slot.deadline_mono_s:
-            slot.deadline_mono_s = start_by
+        if slot.deadline_mono_s is not None and start_by >= slot.deadline_mono_s:
+            return False
+        slot.deadline_mono_s = start_by
+        return True
 
     def _free(self, slot: _Slot) -> None:
         slot.samples = []

@@ -12,6 +12,12 @@ _LIVE_SHARE = 0.25
 """A live batch may take a quarter of the deadline: one batch is computed while the next one fills,
 so a frame waits for at most two, and half is left for decoding, the sink and a busy machine."""
 
+_PATIENCE = 4.0
+"""How many times ``max_wait_s`` a batch may wait for company that is sure to come. Frames behind it
+have waited longer than those in it, so filling it is what shortens the wait: a batch of 24 runs in
+the bucket of 32, which costs a backlog 5 % of its speed (docs/measurements.md). The limit is for
+pictures that take so long to decode that a full batch would be a matter of seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
@@ -37,9 +43,11 @@ class OpenBatch:
 class BatchPolicy:
     """Closes the batch that an idle engine waits for. While the engine is busy, batches only fill.
 
-    ``max_wait_s`` bounds the wait of the oldest frame. When nothing is left to decode, an idle
-    engine never waits. While decoding goes on it does: on a CPU both share the cores, and a batch
-    of one costs three times as much per frame as one of eight (docs/measurements.md).
+    ``max_wait_s`` bounds the wait of the oldest frame; a batch without live frames waits up to four
+    times as long while so many frames are waiting that they will fill it. When nothing is left to
+    decode, an idle engine never waits. While decoding goes on it does: on a CPU both share the
+    cores, and a batch of one costs three times as much per frame as one of eight
+    (docs/measurements.md).
     """
 
     max_wait_s: float
@@ -54,16 +62,20 @@ class BatchPolicy:
             return None
         if batch.deadline_mono_s is not None and now_mono_s >= batch.deadline_mono_s:
             return "deadline"
-        if now_mono_s - batch.oldest_mono_s >= self.max_wait_s:
+        if now_mono_s >= batch.oldest_mono_s + self._most_wait_s(batch, waiting):
             return "age"
         if not waiting and not batch.decoding:
             return "drain" if draining else "idle"
         return None
 
-    def wake_at_mono_s(self, batch: OpenBatch) -> float:
+    def wake_at_mono_s(self, batch: OpenBatch, waiting: int) -> float:
         """When ``close_reason`` can change by the mere passing of time."""
-        by_age = batch.oldest_mono_s + self.max_wait_s
+        by_age = batch.oldest_mono_s + self._most_wait_s(batch, waiting)
         return by_age if batch.deadline_mono_s is None else min(by_age, batch.deadline_mono_s)
+
+    def _most_wait_s(self, batch: OpenBatch, waiting: int) -> float:
+        will_fill = batch.deadline_mono_s is None and batch.size + waiting >= batch.capacity
+        return self.max_wait_s * _PATIENCE if will_fill else self.max_wait_s
 
 
 def buckets(max_size: int) -> tuple[int, ...]:

@@ -53,7 +53,9 @@ class IntakeSettings(Section):
 class DecodeSettings(Section):
     """The pool that turns pictures into samples."""
 
-    threads: int = Field(default=0, ge=0, description="decode threads; 0: as many as usable cores")
+    threads: int = Field(
+        default=0, ge=0, description="decode threads; 0: one more than usable cores"
+    )
     max_image_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1, description="larger frames are rejected"
     )
@@ -67,7 +69,10 @@ class BatchSettings(Section):
     max_wait_s: float = Field(
         default=0.02,
         ge=0,
-        description="longest wait of a batch's oldest frame for company, in seconds",
+        description=(
+            "longest wait of a batch's oldest frame for company, in seconds; four times as long "
+            "without live frames, while enough are waiting to fill it"
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from pipeline.preprocess import (
     PreprocessSpec,
     check_image,
     decode_image,
+    write_bgr_sample,
     write_sample,
 )
 from pipeline.types import Frame, ImageHwc, Outcome, Rejected, Shed
@@ -94,8 +95,8 @@ class DecodePool:
                 width, height = header.width, header.height
             else:  # OpenCV turns these as EXIF says, too; their headers don't tell
                 height, width = image_hwc.shape[:2]
+            write_sample(image_hwc, self._spec, row_hwc)
         else:
-            image_hwc = payload
             height, width = payload.shape[:2]
-        write_sample(image_hwc, self._spec, row_hwc)
+            write_bgr_sample(payload, self._spec, row_hwc)
         return width, height

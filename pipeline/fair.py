@@ -55,8 +55,10 @@ class FairQueue:
             raise IndexError("no frame waits")
         while True:
             stream, line = next(iter(self._lines.items()))
+            if len(self._lines) == 1:  # nobody to be fair to
+                return self._serve_alone(stream, line)
             cost = decode_cost(line.frames[0])
-            if line.deficit >= cost or len(self._lines) == 1:
+            if line.deficit >= cost:
                 return self._serve(stream, line, cost)
             line.deficit += 1.0
             if line.deficit >= cost:
@@ -76,6 +78,14 @@ class FairQueue:
 
     def __len__(self) -> int:
         return self._count
+
+    def _serve_alone(self, stream: str, line: _Line) -> Frame:
+        line.deficit = 0.0
+        self._count -= 1
+        frame = line.frames.popleft()
+        if not line.frames:
+            del self._lines[stream]
+        return frame
 
     def _serve(self, stream: str, line: _Line, cost: float) -> Frame:
         line.deficit = max(0.0, line.deficit - cost)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from pipeline.histogram import Histogram
 
 AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 """From one bare forward pass to a minute: the range in which `live` deadlines are set."""
@@ -51,25 +53,23 @@ class Metrics:
         self.stage_duration = Histogram(
             "headrace_stage_duration_seconds",
             "Time that a frame (queue, decode, batch) or batch (infer, sink) spent in a stage",
-            ["stage"],
-            buckets=STAGE_BUCKETS_S,
-            registry=on,
+            STAGE_BUCKETS_S,
+            on,
+            label="stage",
         )
         self.frame_age = Histogram(
             "headrace_frame_age_seconds",
             "From a frame's capture to its score",
-            buckets=AGE_BUCKETS_S,
-            registry=on,
+            AGE_BUCKETS_S,
+            on,
         )
         self.frame_latency = Histogram(
             "headrace_frame_latency_seconds",
             "From a frame's arrival in the worker to its acknowledged outcome",
-            buckets=AGE_BUCKETS_S,
-            registry=on,
+            AGE_BUCKETS_S,
+            on,
         )
-        self.batch_size = Histogram(
-            "headrace_batch_size", "Frames in a batch", buckets=SIZE_BUCKETS, registry=on
-        )
+        self.batch_size = Histogram("headrace_batch_size", "Frames in a batch", SIZE_BUCKETS, on)
         self.batch_close = Counter(
             "headrace_batch_close_total", "Batches, by what closed them", ["reason"], registry=on
         )
@@ -93,8 +93,8 @@ class Metrics:
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",
-            buckets=PAUSE_BUCKETS_S,
-            registry=on,
+            PAUSE_BUCKETS_S,
+            on,
         )
         self.source_up = Gauge(
             "headrace_source_up", "1 while a source is connected", ["source"], registry=on

@@ -26,7 +26,10 @@ class StreamOrder:
 
     def expect(self, frame: Frame) -> None:
         """Takes note of the next frame of its stream."""
-        self._lines.setdefault(frame.stream, _Line()).expected.append(frame.position)
+        line = self._lines.get(frame.stream)
+        if line is None:
+            line = self._lines[frame.stream] = _Line()
+        line.expected.append(frame.position)
 
     def release(self, outcome: Outcome) -> list[Outcome]:
         """Takes an outcome and gives those that may be written now, in order.

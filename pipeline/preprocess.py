@@ -27,11 +27,12 @@ _INTERPOLATION = {
     "lanczos": cv2.INTER_LANCZOS4,
 }
 _REDUCED_READ = {
-    1: cv2.IMREAD_COLOR,
-    2: cv2.IMREAD_REDUCED_COLOR_2,
-    4: cv2.IMREAD_REDUCED_COLOR_4,
-    8: cv2.IMREAD_REDUCED_COLOR_8,
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
+"""The reductions' flags for colour are those for grey and the bit for BGR, which excludes RGB."""
 _LETTERBOX_GREY = 114
 """Mid-grey of the padding, the value that YOLO's authors made customary."""
 
@@ -120,7 +121,7 @@ def check_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeade
 
 
 def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> ImageHwc:
-    """Decodes to ``[H, W, 3]`` uint8 BGR, no larger than ``spec`` needs, turned as EXIF says.
+    """Decodes to ``[H, W, 3]`` uint8 RGB, no larger than ``spec`` needs, turned as EXIF says.
 
     Greyscale becomes three equal channels, 16-bit keeps its upper 8, alpha is dropped. Releases the
     GIL while it decodes.
@@ -139,27 +140,31 @@ def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> Imag
 
 
 def write_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:
-    """Resizes a BGR picture into ``row_hwc``, ``[height, width, 3]`` uint8 RGB, contiguous.
-
-    Grey pictures (``[H, W]``) become three equal channels. Nothing of the size of the picture is
-    allocated; the row is written in place.
+    """Resizes a picture into ``row_hwc``, ``[height, width, 3]`` uint8, contiguous; channels keep
+    their order. Nothing of the size of the picture is allocated; the row is written in place.
     """
     width, height = resized_size(image_hwc.shape[1], image_hwc.shape[0], spec)
-    small_hwc = cv2.resize(
-        image_hwc, (width, height), interpolation=_INTERPOLATION[spec.interpolation]
-    )
-    to_rgb = cv2.COLOR_GRAY2RGB if small_hwc.ndim == 2 else cv2.COLOR_BGR2RGB
-    if (height, width) == row_hwc.shape[:2]:
-        cv2.cvtColor(small_hwc, to_rgb, dst=row_hwc)
-        return
-    rgb_hwc = cv2.cvtColor(small_hwc, to_rgb)
-    if spec.resize == "letterbox":
+    how = _INTERPOLATION[spec.interpolation]
+    if spec.resize == "stretch":
+        cv2.resize(image_hwc, (width, height), dst=row_hwc, interpolation=how)
+    elif spec.resize == "letterbox":
         row_hwc[:] = _LETTERBOX_GREY
         top, left = (spec.height - height) // 2, (spec.width - width) // 2
-        row_hwc[top : top + height, left : left + width] = rgb_hwc
+        inner_hwc = row_hwc[top : top + height, left : left + width]
+        cv2.resize(image_hwc, (width, height), dst=inner_hwc, interpolation=how)
     else:
         top, left = (height - spec.height) // 2, (width - spec.width) // 2
-        row_hwc[:] = rgb_hwc[top : top + spec.height, left : left + spec.width]
+        filled_hwc = cv2.resize(image_hwc, (width, height), interpolation=how)
+        row_hwc[:] = filled_hwc[top : top + spec.height, left : left + spec.width]
+
+
+def write_bgr_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:
+    """``write_sample`` of what a video or camera gives: BGR becomes RGB, and a grey ``[H, W]``
+    three equal channels."""
+    if image_hwc.ndim == 2:
+        image_hwc = cv2.cvtColor(image_hwc, cv2.COLOR_GRAY2RGB)  # pyright: ignore[reportAssignmentType]
+    write_sample(image_hwc, spec, row_hwc)
+    cv2.cvtColor(row_hwc, cv2.COLOR_BGR2RGB, dst=row_hwc)
 
 
 def load_sample(

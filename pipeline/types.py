@@ -12,6 +12,7 @@ seconds; every name that ends in ``_mono_s`` is on the monotonic clock and is ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -128,11 +129,12 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A frame that a model scored. ``width`` and ``height`` are the original picture's."""
+    """A frame that a model scored. ``width`` and ``height`` are the original picture's; the best
+    prediction is the first."""
 
     frame: Frame
     model: ModelIdentity
-    predictions: tuple[Prediction, ...]
+    predictions: Sequence[Prediction]
     scored_at: float
     width: int
     height: int

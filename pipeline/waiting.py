@@ -46,9 +46,10 @@ class WaitingRoom:
             ChannelClosed: it is closed and empty.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._closed or len(self._queue))
-            if not len(self._queue):
-                raise ChannelClosed("waiting room")
+            while not len(self._queue):
+                if self._closed:
+                    raise ChannelClosed("waiting room")
+                self._arrived.wait()
             return self._queue.pop()
 
     def close(self) -> None:

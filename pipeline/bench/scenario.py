@@ -12,7 +12,7 @@ from pipeline.config import DecodeSettings, ModelSettings, ServerSettings, Setti
 from pipeline.digits import Scene
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec
-from pipeline.worker import default_torch_threads
+from pipeline.worker import default_decode_threads, default_torch_threads
 
 PICTURE_WH = (640, 360)
 _QUALITY = 93
@@ -51,7 +51,7 @@ class Scenario:
     @property
     def decode_threads(self) -> int:
         """The worker's, and the ceiling's: the worker's own default."""
-        return self.machine.cores
+        return default_decode_threads(self.machine.cores)
 
     @property
     def batch_size(self) -> int:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from prometheus_client import Histogram
 from prometheus_client.samples import Sample
 
 from pipeline.bench.rounds import Run, bucket_quantile, percentile
 from pipeline.bench.scenario import Scenario
 from pipeline.clock import Clock, SystemClock
 from pipeline.errors import SourceExhausted, StageFailed
+from pipeline.histogram import Histogram
 from pipeline.source.base import Source, SourceInfo
 from pipeline.source.memory import MemorySource
 from pipeline.source.pacing import Pace

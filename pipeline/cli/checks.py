@@ -32,7 +32,7 @@ from pipeline.source.base import Source
 from pipeline.source.url import make_sources
 from pipeline.types import Frame
 from pipeline.urls import mask_text, mask_url
-from pipeline.worker import default_torch_threads, usable_cores
+from pipeline.worker import default_decode_threads, default_torch_threads, usable_cores
 
 _FIRST_FRAME_WITHIN_S = 10.0
 """Above every camera's own time-outs, 5 s to open and 5 s to read unless its URL says more."""
@@ -240,7 +240,7 @@ def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, 
 
 def _plan(settings: Settings, would_run: dict[str, object]) -> None:
     would_run |= {
-        "decode_threads": settings.decode.threads or usable_cores(),
+        "decode_threads": settings.decode.threads or default_decode_threads(usable_cores()),
         "torch_threads": _torch_threads(settings),
         "buckets": list(buckets(settings.batch.max_size)),
         "max_wait_s": settings.batch.max_wait_s,

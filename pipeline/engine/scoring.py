@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
 import numpy as np
 
 from pipeline.types import LogitsNk, Prediction
@@ -16,15 +20,39 @@ def softmax_nk(logits_nk: LogitsNk) -> LogitsNk:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-def best_predictions(logits_nk: LogitsNk, labels: tuple[str, ...]) -> list[tuple[Prediction, ...]]:
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Prediction]):
+    """A row's best classes, the most confident first.
+
+    A ``Prediction`` is made when somebody looks at it: made for every class of every frame at once,
+    by the engine's thread, they were a tenth of all that a worker spent on a frame besides decoding
+    and computing (docs/measurements.md). ``labels`` are all of the model's, by class id.
+    """
+
+    labels: tuple[str, ...]
+    class_ids: list[int]
+    confidences: list[float]
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        class_id = self.class_ids[index]
+        return Prediction(self.labels[class_id], class_id, self.confidences[index])
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+
+def best_predictions(logits_nk: LogitsNk, labels: tuple[str, ...]) -> list[Ranking]:
     """For each row the ``BEST`` classes, the most confident first; ties in the labels' order."""
     confidences_nk = softmax_nk(logits_nk)
     best_nk = np.argsort(-confidences_nk, axis=1, kind="stable")[:, :BEST]
-    picked_nk = np.take_along_axis(confidences_nk, best_nk, axis=1)
+    picked_nk = confidences_nk[np.arange(len(best_nk))[:, None], best_nk]
     return [
-        tuple(
-            Prediction(labels[class_id], class_id, confidence)
-            for class_id, confidence in zip(ids, confidences, strict=True)
-        )
-        for ids, confidences in zip(best_nk.tolist(), picked_nk.tolist(), strict=True)
+        Ranking(labels, class_ids, confidences)
+        for class_ids, confidences in zip(best_nk.tolist(), picked_nk.tolist(), strict=True)
     ]

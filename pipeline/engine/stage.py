@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -53,10 +53,10 @@ class EngineStage:
         self._clock = clock
         self._metrics = metrics
         stages = metrics.stage_duration
-        self._queue_s = stages.labels("queue").observe
-        self._decode_s = stages.labels("decode").observe
-        self._batch_s = stages.labels("batch").observe
-        self._infer_s = stages.labels("infer").observe
+        self._queue_s = stages.series("queue")
+        self._decode_s = stages.series("decode")
+        self._batch_s = stages.series("batch")
+        self._infer_s = stages.series("infer")
         self.turns = TurnTimes()
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
@@ -80,7 +80,7 @@ class EngineStage:
             has_run = not all(isinstance(each, Shed) for each in outcomes)
             if has_run:
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-                self._infer_s(taken_s)
+                self._infer_s.observe(taken_s)
             self._observe(batch, outcomes, started)
             self._assembler.recycle(batch, taken_s if has_run else None)
             self._outcomes.put(outcomes)
@@ -120,14 +120,16 @@ class EngineStage:
         return Rejected(sample.frame, "bad_output", detail, now)
 
     def _observe(self, batch: Batch, outcomes: list[Outcome], started: float) -> None:
-        for sample in batch.samples:
-            self._queue_s(sample.queue_s)
-            self._decode_s(sample.decode_s)
-            self._batch_s(started - sample.decoded_mono_s)
-        for outcome in outcomes:
-            if isinstance(outcome, Scored):
-                age_s = outcome.scored_at - outcome.frame.captured_at
-                self._metrics.frame_age.observe(max(0.0, age_s))
+        samples = batch.samples
+        self._queue_s.observe_many([sample.queue_s for sample in samples])
+        self._decode_s.observe_many([sample.decode_s for sample in samples])
+        self._batch_s.observe_many([started - sample.decoded_mono_s for sample in samples])
+        ages_s = [
+            max(0.0, outcome.scored_at - outcome.frame.captured_at)
+            for outcome in outcomes
+            if isinstance(outcome, Scored)
+        ]
+        self._metrics.frame_age.observe_many(ages_s)
         self._metrics.batch_size.observe(len(batch.samples))
         self._metrics.batch_close.labels(batch.closed_by).inc()
         if self.on_batch is not None:
@@ -137,7 +139,7 @@ class EngineStage:
 def _scored(
     sample: Sample,
     model: ActiveModel,
-    best: tuple[Prediction, ...],
+    best: Sequence[Prediction],
     scored_at: float,
     infer: tuple[float, float],
 ) -> Scored:

@@ -41,7 +41,9 @@ def make_picture(payload: bytes | ImageHwc) -> Picture | None:
         header = check_image(payload)
         if len(payload) <= _AS_IT_IS_BYTES:
             return Picture(f"image/{header.kind}", payload)
-        return _encode(decode_image(payload, header, _SMALL))
+        image_hwc = decode_image(payload, header, _SMALL)
+        cv2.cvtColor(image_hwc, cv2.COLOR_RGB2BGR, dst=image_hwc)
+        return _encode(image_hwc)
     except FrameRejected:
         return None
 

@@ -49,7 +49,7 @@ class SinkStage:
         self._clock = clock
         self._outstanding: deque[Outcome] = deque()
         self._abandoned = threading.Event()
-        self._duration_s = metrics.stage_duration.labels("sink").observe
+        self._duration_s = metrics.stage_duration.series("sink").observe
 
     def run(self, retry_for_s: float) -> None:
         """Writes until the channel is closed and everything is durable.
@@ -113,9 +113,9 @@ class SinkStage:
             )
         self._journal.finish(durable)
         now = self._clock.monotonic()
-        for outcome in durable:
-            if isinstance(outcome, Scored):
-                self._metrics.frame_latency.observe(now - outcome.frame.received_mono_s)
+        self._metrics.frame_latency.observe_many(
+            [now - each.frame.received_mono_s for each in durable if isinstance(each, Scored)]
+        )
 
     def _collect(
         self, sink: Sink, outstanding: list[Outcome], retry_for_s: float

@@ -14,7 +14,7 @@ from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
 from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.opencv import cv2
-from pipeline.preprocess import load_sample, write_sample
+from pipeline.preprocess import load_sample, write_bgr_sample
 from tests.artifacts import LABELS, SPEC, expected_logits, golden_inputs, publish_tiny
 from tests.flow.rig import Rig, balanced
 from tests.pictures import corners, encode, with_size
@@ -44,7 +44,7 @@ def test_a_clip_gives_one_row_a_frame_in_order_with_the_right_scores(rig: Rig, c
         is_read, image_hwc = video.read()
         assert is_read
         sample_hwc = np.empty(SPEC.sample_shape_hwc, np.uint8)
-        write_sample(image_hwc, SPEC, sample_hwc)
+        write_bgr_sample(image_hwc, SPEC, sample_hwc)
         expected = softmax(expected_logits(sample_hwc[None]))[0]
         got = {each["class_id"]: each["confidence"] for each in row["predictions"]}
         assert np.abs([got[k] - expected[k] for k in range(len(LABELS))]).max() < 1e-4

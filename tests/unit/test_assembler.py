@@ -9,7 +9,7 @@ import pytest
 from pipeline.assembler import Assembler, Batch, Row, Sample
 from pipeline.batch import BatchPolicy
 from pipeline.channel import ChannelClosed
-from pipeline.clock import ManualClock
+from pipeline.clock import Clock, ManualClock, SystemClock
 from pipeline.types import Frame
 from tests.frames import frame
 from tests.support import wait_until
@@ -18,8 +18,15 @@ from tests.support import wait_until
 class Bench:
     """An assembler with a clock and a waiting room of the test's own."""
 
-    def __init__(self, slots: int = 2, size: int = 4, max_wait_s: float = 10.0) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self,
+        slots: int = 2,
+        size: int = 4,
+        max_wait_s: float = 10.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self.manual = ManualClock()
+        self.clock = clock or self.manual
         self.waiting = 0
         rows = [np.zeros((size, 2, 2, 3), np.uint8) for _ in range(slots)]
         self.assembler = Assembler(rows, BatchPolicy(max_wait_s), self.clock, lambda: self.waiting)
@@ -124,22 +131,47 @@ def test_a_full_batch_waits_for_its_last_row() -> None:
 
 def test_a_batch_does_not_wait_longer_than_it_may() -> None:
     bench = Bench(max_wait_s=0.5)
-    bench.waiting = 7
+    bench.waiting = 1
     bench.decode(frame(0))
     got: list[Batch] = []
     engine = threading.Thread(target=lambda: got.append(bench.assembler.next_batch()))
     engine.start()
-    bench.clock.advance(0.6)
+    bench.manual.advance(0.6)
     bench.decode(frame(1))
     engine.join(10)
     assert got[0].closed_by == "age"
 
 
+def test_an_engine_that_waited_before_there_was_a_frame_notices_its_age() -> None:
+    bench = Bench(max_wait_s=0.05, clock=SystemClock())
+    bench.waiting = 1  # for ever: no other frame is decoded that would wake the engine
+    got: list[Batch] = []
+    engine = threading.Thread(target=lambda: got.append(bench.assembler.next_batch()), daemon=True)
+    engine.start()
+    wait_until(lambda: bench.assembler.engine_waits)
+    bench.decode(frame(0))
+    wait_until(lambda: got, 10)
+    assert got[0].closed_by == "age"
+
+
+def test_an_engine_that_waits_notices_a_more_urgent_frame() -> None:
+    bench = Bench(max_wait_s=30, clock=SystemClock())
+    bench.waiting = 1
+    bench.decode(frame(0))
+    got: list[Batch] = []
+    engine = threading.Thread(target=lambda: got.append(bench.assembler.next_batch()), daemon=True)
+    engine.start()
+    wait_until(lambda: bench.assembler.engine_waits)
+    bench.decode(frame(1, max_age_s=0.2, captured_at=bench.clock.now()))
+    wait_until(lambda: got, 10)
+    assert got[0].closed_by == "deadline"
+
+
 def test_a_live_frame_closes_its_batch_before_its_deadline() -> None:
     bench = Bench(max_wait_s=100)
-    bench.waiting = 7
+    bench.waiting = 1
     bench.decode(frame(0, max_age_s=1.0, captured_at=bench.clock.now()))
-    bench.clock.advance(1.5)
+    bench.manual.advance(1.5)
     assert bench.assembler.next_batch().closed_by == "deadline"
 
 

@@ -48,6 +48,25 @@ def test_an_old_batch_closes_while_frames_wait() -> None:
     assert reason(waiting=5, age_s=0.021) == "age"
 
 
+def test_a_batch_that_a_backlog_will_fill_waits_longer() -> None:
+    assert reason(waiting=7, age_s=0.079) is None
+    assert reason(waiting=7, age_s=0.081) == "age"
+    assert reason(decoded=3, decoding=2, waiting=3, age_s=0.079) is None
+    assert reason(decoded=3, decoding=2, waiting=2, age_s=0.021) == "age"
+
+
+def test_a_live_batch_never_waits_longer_than_its_age() -> None:
+    assert reason(waiting=7, age_s=0.021, deadline=100.5) == "age"
+
+
+@pytest.mark.parametrize(("waiting", "wake_at"), [(6, 100.02), (7, 100.08)])
+def test_the_engine_wakes_when_the_batch_is_too_old(waiting: int, wake_at: float) -> None:
+    batch = OpenBatch(decoded=1, decoding=0, capacity=8, oldest_mono_s=100.0)
+    assert POLICY.wake_at_mono_s(batch, waiting) == pytest.approx(wake_at)
+    closing = POLICY.close_reason(batch, now_mono_s=wake_at, waiting=waiting, draining=False)
+    assert closing == "age"
+
+
 def test_a_deadline_closes_a_batch_before_its_age() -> None:
     assert reason(waiting=5, age_s=0.01, deadline=100.005) == "deadline"
     assert reason(waiting=5, age_s=0.001, deadline=100.005) is None

@@ -16,6 +16,7 @@ from pipeline.preprocess import (
     dct_reduction,
     load_sample,
     resized_size,
+    write_bgr_sample,
     write_sample,
 )
 from tests.pictures import corners, encode, with_exif_orientation, with_size
@@ -49,8 +50,15 @@ def test_grey_pictures_become_three_equal_channels() -> None:
         sample_hwc = load_sample(encode(grey, suffix), SPEC)
         assert np.unique(sample_hwc).tolist() == [77]
     row_hwc = np.empty((24, 24, 3), np.uint8)
-    write_sample(grey, SPEC, row_hwc)
+    write_bgr_sample(grey, SPEC, row_hwc)
     assert np.unique(row_hwc).tolist() == [77]
+
+
+def test_the_pixels_of_a_camera_become_rgb() -> None:
+    row_hwc = np.empty((24, 24, 3), np.uint8)
+    write_bgr_sample(corners(320, 240), SPEC, row_hwc)
+    assert near(quarters(row_hwc), [RED, GREEN, BLUE, WHITE])
+    assert (row_hwc == load_sample(encode(corners(320, 240), ".png"), SPEC)).all()
 
 
 def test_sixteen_bits_keep_their_upper_eight() -> None:

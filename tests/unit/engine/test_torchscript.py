@@ -161,5 +161,7 @@ def test_the_best_five_come_first_and_carry_their_labels() -> None:
     assert [each.label for each in best] == ["b", "d", "f", "h", "g"]
     assert [each.class_id for each in best] == [1, 3, 5, 7, 6]
     assert best[0].confidence > best[1].confidence
+    assert best[:2] == (best[0], best[1])
+    assert len(best) == 5
     (few,) = best_predictions(np.array([[0.0, 1.0]], np.float32), ("x", "y"))
     assert [each.label for each in few] == ["y", "x"]

@@ -220,6 +220,20 @@ def test_a_large_encoded_frame_is_made_smaller():
     assert _decoded(picture.data).shape == (270, 480, 3)
 
 
+def test_a_large_encoded_frame_keeps_its_colours():
+    grain_hwc = np.random.default_rng(0).integers(0, 60, (1080, 1920, 3), np.uint8)
+    grain_hwc[:, :, 2] = 255  # BGR: red
+    jpeg = cv2.imencode(".jpg", grain_hwc, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes()
+    assert len(jpeg) > 256 * 1024
+    view = LiveView(ManualClock())
+    view.write([scored(frame(jpeg))])
+    picture = view.picture("door")
+    assert picture is not None
+    blue, green, red = _decoded(picture.data).mean(axis=(0, 1))
+    assert red > 200
+    assert max(blue, green) < 80
+
+
 @pytest.mark.parametrize("payload", [b"", b"not a picture", noise_jpeg()[:20]])
 def test_a_payload_that_is_no_picture_has_no_picture(payload: bytes):
     view = LiveView(ManualClock())
