@@ -40,7 +40,8 @@ class ConfigError(HeadraceError):
 
 
 class SourceUnavailable(HeadraceError):
-    """A source can't be reached or stopped answering; trying again may help."""
+    """A source can't be reached or stopped answering; trying again may help. Its message names the
+    source."""
 
 
 class SourceExhausted(HeadraceError):

@@ -166,7 +166,7 @@ class Intake:
     def _disconnect(self, error: SourceUnavailable, stop: threading.Event) -> None:
         self._failures += 1
         wait_s = self._backoff.wait_s(self._failures, random.Random())
-        log.warning("%s: %s; trying again in %.1f s", self._info.name, error, wait_s)
+        log.warning("%s; trying again in %.1f s", error, wait_s)
         self._metrics.source_up.labels(self._info.name).set(0)
         self._source.close()
         self._is_open = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +52,37 @@ def load_network(file: str, weights: Path | None) -> nn.Module:
 
 
 def _load_torchscript(path: Path) -> nn.Module:
+    problem = _not_torchscript(path)
+    if problem is not None:
+        raise ConfigError(
+            f"{path} isn't a TorchScript file: {problem}. Make one with"
+            " torch.jit.script(network).save(path); for a state_dict, give module:factory with"
+            f" --weights {path}."
+        )
     try:
         return load_torchscript(path)
     except (RuntimeError, ValueError, OSError) as cause:
+        first_line = str(cause).strip().partition("\n")[0]
         raise ConfigError(
-            f"{path} isn't a TorchScript file: {str(cause).partition(chr(10))[0]}. Make one with"
-            " torch.jit.script(network).save(path); for a state_dict, give module:factory with"
-            f" --weights {path}."
+            f"{path} can't be loaded: {first_line}; was it saved whole, by this torch or an older"
+            " one?"
         ) from cause
+
+
+def _not_torchscript(path: Path) -> str | None:
+    """Why a file can't be one, or None: torch's own words for it are about its archive reader."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except OSError as cause:
+        return f"it can't be read ({cause.strerror})"
+    except zipfile.BadZipFile:
+        return "it's no zip archive, or not all of one"
+    if any("/code/" in name for name in names):
+        return None
+    if any(name.endswith("data.pkl") for name in names):
+        return "torch.save made it; it holds tensors or pickled Python, and no program"
+    return "it's another kind of zip archive"
 
 
 def _call_factory(name: str) -> nn.Module:

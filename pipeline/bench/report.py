@@ -192,6 +192,7 @@ def _setup(scenario: Scenario) -> dict[str, Any]:
             "type": "image/jpeg",
             "width": PICTURE_WH[0],
             "height": PICTURE_WH[1],
+            "quality": scenario.quality,
             "different": len(sizes),
             "mean_bytes": round(scenario.mean_bytes),
             "min_bytes": min(sizes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -67,6 +68,9 @@ class JsonlSink:
             if is_file:
                 with contextlib.suppress(OSError):
                     os.ftruncate(fd, size_before)
+            if isinstance(cause, BrokenPipeError):
+                self.close()  # what a reader had of a torn row went with it
+                raise SinkUnavailable("the pipe's reader is gone") from cause
             raise SinkUnavailable(f"{cause.strerror} (free some space?)") from cause
         self._written.extend(outcomes)
 
@@ -85,7 +89,7 @@ class JsonlSink:
 
     def _open_file(self) -> int:
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._fd = _open_fifo(self._path) if self._path.is_fifo() else _open_regular(self._path)
         except PermissionError as cause:
             raise ConfigError(f"{self.name}: not allowed to write there") from cause
         except OSError as cause:
@@ -156,6 +160,26 @@ class NullSink:
 
     def close(self) -> None:
         """See ``Sink.close``."""
+
+
+def _open_regular(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+
+
+def _open_fifo(path: Path) -> int:
+    """For writing alone: a pipe that we could read ourselves never tells that its reader is gone.
+
+    Raises:
+        SinkUnavailable: nobody reads it. Without ``O_NONBLOCK`` opening would wait for a reader.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as cause:
+        if cause.errno == errno.ENXIO:
+            raise SinkUnavailable("nobody reads the pipe; start its reader first") from cause
+        raise
+    os.set_blocking(fd, True)  # a reader that is slow is waited for
+    return fd
 
 
 def _write_all(fd: int, rows: bytes) -> None:

@@ -134,7 +134,7 @@ def test_a_connection_that_breaks_after_each_frame_is_made_more_and_more_seldom(
     bench = Bench(ScriptedSource([1, SourceUnavailable("gone")] * 4))
     bench.run()
     bench.end()
-    waits_s = [record.args[2] for record in caplog.records if "trying again" in record.msg]
+    waits_s = [record.args[1] for record in caplog.records if "trying again" in record.msg]
     assert len(waits_s) == 4
     assert waits_s[3] > 2 * waits_s[0]
 

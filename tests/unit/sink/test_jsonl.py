@@ -57,6 +57,29 @@ def test_somebody_elses_last_line_is_kept(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 2
 
 
+def test_a_pipe_whose_reader_died_fails_and_goes_on_with_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    sink = JsonlSink(path, encode_row)
+    with pytest.raises(SinkUnavailable, match="start its reader first"):
+        sink.open()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink.open()
+    sink.write([scored(frame(0))])
+    assert b'"offset":0' in os.read(reader, 1 << 16)
+    os.close(reader)
+    for _ in range(2):
+        with pytest.raises(SinkUnavailable, match=r"reader is gone|start its reader"):
+            sink.write([scored(frame(1))])
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    sink.write([scored(frame(1))])
+    assert [
+        json.loads(row)["source"]["offset"] for row in os.read(reader, 1 << 16).splitlines()
+    ] == [1]
+    os.close(reader)
+    sink.close()
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path

@@ -48,10 +48,10 @@ def test_a_file_of_weights_that_runs_code_is_refused(tmp_path: Path):
 
 def test_a_state_dict_in_place_of_a_network_is_explained(tmp_path: Path):
     torch.save(Scriptable().state_dict(), tmp_path / "weights.pt")
-    with pytest.raises(ConfigError, match=r"isn't a TorchScript file.*module:factory"):
+    with pytest.raises(ConfigError, match=r"torch.save made it.*module:factory"):
         load_network(str(tmp_path / "weights.pt"), None)
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(ConfigError, match="isn't a TorchScript file"):
+    with pytest.raises(ConfigError, match="isn't a TorchScript file: it's no zip archive"):
         load_network(str(tmp_path / "text.pt"), None)
 
 
