@@ -118,7 +118,7 @@ class Assembler:
             slot.decoding += 1
             is_urgent = self._note_deadline(slot, frame, now)
             if self._engine_waits and (is_first or is_urgent):
-                self._has_batch.notify()  # it reckoned how long it may wait without this frame
+                self._wake()  # it reckoned how long it may wait without this frame
             return slot.rows[slot.free.pop()]
 
     def complete(self, row: Row, sample: Sample) -> None:
@@ -145,20 +145,20 @@ class Assembler:
             ChannelClosed: the assembler is closed and every batch was given out.
         """
         with self._has_batch:
-            self._engine_waits = True
             while True:
                 slot = self._filled[0] if self._filled else None
                 if slot is not None and self._is_ready(slot):
                     self._filled.popleft()
                     if slot.samples:
-                        self._engine_waits = False
                         reason = slot.closed_by or "drain"
                         return Batch(slot.rows_nhwc, tuple(slot.samples), reason, slot.number)
                     self._free(slot)
                     continue
                 if self._draining and slot is None:
                     raise ChannelClosed("assembler")
+                self._engine_waits = True
                 self._has_batch.wait(self._wait_s(slot))
+                self._engine_waits = False
 
     def recycle(self, batch: Batch, infer_s: float | None) -> None:
         """Takes a batch's rows back; ``infer_s`` is what the engine took for it, if it ran it."""
@@ -194,7 +194,7 @@ class Assembler:
 
     @property
     def engine_waits(self) -> bool:
-        """Whether the engine is asking for a batch."""
+        """Whether the engine waits for a batch, and nobody has woken it."""
         return self._engine_waits
 
     def _open_slot(self) -> _Slot | None:
@@ -242,7 +242,11 @@ class Assembler:
         if slot.decoding or not self._engine_waits:
             return  # what closes a batch that is still being decoded is a timer's or a claim's work
         if self._filled and self._filled[0] is slot and self._is_ready(slot):
-            self._has_batch.notify()
+            self._wake()
+
+    def _wake(self) -> None:
+        self._engine_waits = False
+        self._has_batch.notify()
 
     def _wait_s(self, slot: _Slot | None) -> float | None:
         if slot is None or slot.closed_by is not None or not (slot.samples or slot.decoding):

@@ -19,6 +19,10 @@ class _Assignment:
     finished: set[int] = field(default_factory=set[int])
     next_offset: int | None = None
 
+    @property
+    def in_flight(self) -> int:
+        return len(self.pending) - len(self.finished)
+
 
 class Ledger:
     """Each frame between its arrival and its durable outcome, per partition, in offset order.
@@ -44,7 +48,7 @@ class Ledger:
         assignment = self._assignments.get(partition)
         if assignment is None or position.generation > assignment.generation:
             if assignment is not None:
-                self._in_flight -= len(assignment.pending) - len(assignment.finished)
+                self._in_flight -= assignment.in_flight
             assignment = self._assignments[partition] = _Assignment(position.generation)
         last = assignment.pending[-1] if assignment.pending else (assignment.next_offset or 0) - 1
         if position.generation < assignment.generation or position.offset <= last:
@@ -71,6 +75,17 @@ class Ledger:
             finished.add(position.offset)
         self._in_flight -= 1
         return True
+
+    def in_flight_of(self, partition: Partition) -> int:
+        """Frames of a partition's current assignment without a durable outcome."""
+        assignment = self._assignments.get(partition)
+        return 0 if assignment is None else assignment.in_flight
+
+    def revoke(self, partition: Partition) -> None:
+        """Forgets a partition: what is in flight of it will be refused, and nothing committed."""
+        assignment = self._assignments.pop(partition, None)
+        if assignment is not None:
+            self._in_flight -= assignment.in_flight
 
     def next_offsets(self) -> dict[Partition, int]:
         """What may be committed now: all before these offsets is durable."""

@@ -12,6 +12,7 @@ from pipeline.opencv import cv2
 from pipeline.preprocess import (
     ImageLimits,
     PreprocessSpec,
+    check_digest,
     check_image,
     decode_image,
     write_bgr_sample,
@@ -89,6 +90,8 @@ class DecodePool:
             raise FrameRejected("corrupt", frame.defect)
         payload = frame.payload
         if isinstance(payload, bytes):
+            if frame.sha256 is not None:
+                check_digest(payload, frame.sha256)
             header = check_image(payload, self._limits)
             image_hwc = decode_image(payload, header, self._spec)
             if header.kind == "jpeg":  # it may have been decoded smaller than it is

@@ -85,7 +85,6 @@ class Intake:
         self._metrics = metrics
         self._clock = clock
         self._backoff = Backoff()
-        self._committed: dict[tuple[str, int], int] = {}
         self._next_commit_mono_s = 0.0
         self._failures = 0
         self._steady_from_mono_s = 0.0
@@ -192,7 +191,5 @@ class Intake:
         if now < self._next_commit_mono_s:
             return
         self._next_commit_mono_s = now + _COMMIT_EVERY_S
-        next_offsets = self._journal.next_offsets()
-        if next_offsets != self._committed:
-            self._source.commit(next_offsets)
-            self._committed = next_offsets
+        if self._is_open:
+            self._source.commit(self._journal.next_offsets())

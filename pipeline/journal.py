@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.clock import Clock
 from pipeline.commit import Ledger, Partition
@@ -101,6 +101,26 @@ class Journal:
         """What a source may commit now."""
         with self._freed:
             return self._ledger.next_offsets()
+
+    def in_flight_of(self, partitions: Collection[Partition]) -> int:
+        """Frames of these partitions without a durable outcome."""
+        with self._freed:
+            return sum(map(self._ledger.in_flight_of, partitions))
+
+    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+        """Waits until no frame of these partitions is in flight; False if that took too long."""
+        with self._freed:
+            return self._freed.wait_for(
+                lambda: not any(map(self._ledger.in_flight_of, partitions)), timeout_s
+            )
+
+    def revoke(self, partitions: Collection[Partition]) -> None:
+        """Partitions that aren't ours any more: their frames still get their outcomes and give
+        their credits back, but move no offset."""
+        with self._freed:
+            for partition in partitions:
+                self._ledger.revoke(partition)
+            self._freed.notify_all()
 
     def counts(self) -> FrameCounts:
         """All counters of one moment."""

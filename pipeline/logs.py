@@ -44,6 +44,8 @@ def configure_logs(level: str = "info", console: Console | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in _OURS:
         logging.getLogger(name).setLevel(level.upper())
+    # What went wrong it says in exceptions as well, and in its log ten times a second.
+    logging.getLogger("kafka").setLevel(logging.WARNING if level == "debug" else logging.CRITICAL)
 
 
 def terminal_console() -> Console | None:

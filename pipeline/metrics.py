@@ -105,6 +105,25 @@ class Metrics:
             ["source"],
             registry=on,
         )
+        self.consumer_lag = Gauge(
+            "headrace_consumer_lag_records",
+            "Records of a partition behind the last one that is finished",
+            ["topic", "partition"],
+            registry=on,
+        )
+        self.consumer_pauses = Counter(
+            "headrace_consumer_pauses_total",
+            "Times that all partitions were paused for want of credits",
+            registry=on,
+        )
+        self.consumer_rebalances = Counter(
+            "headrace_consumer_rebalances_total", "Assignments of partitions", registry=on
+        )
+        self.commits = Counter(
+            "headrace_commits_total", "Commits of offsets, by result", ["result"], registry=on
+        )
+        for result in ("done", "failed"):
+            self.commits.labels(result)
         self.sink_retries = Counter(
             "headrace_sink_retries_total",
             "Writes to a sink that failed and were tried again",

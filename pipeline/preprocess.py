@@ -120,6 +120,18 @@ def check_image(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> ImageHeade
     return header
 
 
+def check_digest(data: bytes, sha256: str) -> None:
+    """Compares an image with the digest that its sender promised. A JPEG with a flipped bit mostly
+    decodes, to another picture, without an error: only this shows it. Releases the GIL.
+
+    Raises:
+        FrameRejected: ``corrupt``.
+    """
+    got = hashlib.sha256(data).hexdigest()
+    if got != sha256:
+        raise FrameRejected("corrupt", f"its sha256 is {got}, the sender's was {sha256[:64]}")
+
+
 def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> ImageHwc:
     """Decodes to ``[H, W, 3]`` uint8 RGB, no larger than ``spec`` needs, turned as EXIF says.
 

@@ -28,6 +28,9 @@ BatchNhwc: TypeAlias = NDArray[np.uint8]
 LogitsNk: TypeAlias = NDArray[np.float32]
 """What a network says of a batch, ``[N, K]`` float32, before any activation."""
 
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+"""A Kafka record's headers, in its order; a name may come twice."""
+
 Delivery: TypeAlias = Literal["lossless", "live"]
 ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
 RejectReason: TypeAlias = Literal[
@@ -62,7 +65,9 @@ class Frame:
     the source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live
     streams: a result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label
     where a synthetic source knows it. ``defect`` is set by a source that knows the frame can't be
-    decoded. ``file`` is its file's name, where it is one of a folder.
+    decoded. ``file`` is its file's name, where it is one of a folder. ``sha256`` is the digest that
+    the sender promised, in hex. ``key`` and ``headers`` are a Kafka record's own: dead letters and
+    results carry them on.
     """
 
     position: Position
@@ -75,6 +80,9 @@ class Frame:
     defect: str | None = None
     trace_id: str | None = None
     file: str | None = None
+    sha256: str | None = None
+    key: bytes | None = None
+    headers: Headers = ()
 
     @property
     def frame_id(self) -> str:

@@ -34,7 +34,7 @@ from pipeline.sink.stage import SinkStage
 from pipeline.sink.tee import TeeSink
 from pipeline.sink.url import make_dead_letters, make_sink
 from pipeline.source.base import Source
-from pipeline.source.url import make_sources
+from pipeline.source.url import Surroundings, make_sources
 from pipeline.summary import Summary
 from pipeline.types import ModelIdentity, Outcome
 from pipeline.waiting import WaitingRoom
@@ -86,8 +86,11 @@ class Worker:
         self._clock = clock or SystemClock()
         self.metrics = Metrics()
         self.live = LiveView(self._clock)
+        limits = settings.intake
+        self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
         if sources is None:
-            sources = make_sources(settings.sources, clock=self._clock)
+            around = Surroundings(self._clock, self._journal, self.metrics)
+            sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         if not settings.sinks:
@@ -97,9 +100,9 @@ class Worker:
         if settings.server.enabled:
             sinks.append(self.live)
         self._sink = sinks[0] if len(sinks) == 1 else TeeSink(sinks)
-        self._dead_letters = make_dead_letters(settings.sink.dead_letter, settings.sinks)
-        limits = settings.intake
-        self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
+        self._dead_letters = make_dead_letters(
+            settings.sink.dead_letter, settings.sources, settings.sinks, self._clock
+        )
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't

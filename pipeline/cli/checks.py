@@ -29,7 +29,7 @@ from pipeline.errors import (
 from pipeline.image_header import read_header
 from pipeline.sink.url import make_dead_letters, make_sink
 from pipeline.source.base import Source
-from pipeline.source.url import make_sources
+from pipeline.source.url import Surroundings, make_sources
 from pipeline.types import Frame
 from pipeline.urls import mask_text, mask_url
 from pipeline.worker import default_decode_threads, default_torch_threads, usable_cores
@@ -96,7 +96,7 @@ def check_all(settings: Settings) -> Report:
 
 def _check_sources(settings: Settings, report: Report) -> None:
     try:
-        sources = make_sources(settings.sources, clock=SystemClock())
+        sources = make_sources(settings.sources, Surroundings(SystemClock()))
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
     except ConfigError as error:
@@ -173,7 +173,7 @@ def _try_path(path: Path) -> str:
 
 def _try_dead_letters(settings: Settings) -> str:
     url = settings.sink.dead_letter
-    sink = make_dead_letters(url, settings.sinks)
+    sink = make_dead_letters(url, settings.sources, settings.sinks, SystemClock())
     if sink.name.startswith("jsonl:"):
         path = Path(sink.name.removeprefix("jsonl:"))
         return f"{path} {_try_path(path)}"

@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 from pipeline.opencv import cv2
-from pipeline.types import ImageHwc, Outcome, Rejected
+from pipeline.types import Frame, ImageHwc, Outcome, Rejected
 from pipeline.wire import source_row
 
 SCHEMA = "headrace.dead_letter/1"
@@ -22,7 +22,6 @@ def encode_dead_letter(outcome: Outcome) -> bytes:
     if not isinstance(outcome, Rejected):
         raise TypeError(f"only rejected frames are dead letters, got {type(outcome).__name__}")
     frame = outcome.frame
-    payload = frame.payload if isinstance(frame.payload, bytes) else _as_png(frame.payload)
     row = {
         "schema": SCHEMA,
         "frame_id": frame.frame_id,
@@ -32,9 +31,14 @@ def encode_dead_letter(outcome: Outcome) -> bytes:
         "captured_at": frame.captured_at,
         "rejected_at": outcome.decided_at,
         "source": source_row(frame),
-        "payload": base64.b64encode(payload).decode("ascii"),
+        "payload": base64.b64encode(original_bytes(frame)).decode("ascii"),
     }
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def original_bytes(frame: Frame) -> bytes:
+    """The frame's encoded image as it came, or as PNG where its source had decoded it."""
+    return frame.payload if isinstance(frame.payload, bytes) else _as_png(frame.payload)
 
 
 def _as_png(image_hwc: ImageHwc) -> bytes:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError
+from pipeline.kafka.address import parse_kafka_url
 from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
+from pipeline.sink.records import Outgoing, dead_letter_record, result_record
 from pipeline.types import Outcome
 from pipeline.wire import encode_row
 
-_EXPECTED = "expected jsonl:PATH, stdout: or null:"
+_EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
 
 
 def make_sink(url: str, clock: Clock) -> Sink:
@@ -33,35 +36,61 @@ def make_sink(url: str, clock: Clock) -> Sink:
     if (scheme, colon, rest) == ("null", ":", ""):
         return NullSink()
     if scheme == "kafka":
-        raise ConfigError(f"sink {url!r}: Kafka is not built yet; {_EXPECTED}")
+        return _kafka(url, lambda outcome: result_record(outcome, clock.now()), clock)
     meant = "" if colon else f"; for a file of that name: jsonl:{url}"
     raise ConfigError(f"sink {url!r}: {_EXPECTED}{meant}")
 
 
-def make_dead_letters(url: str, sinks: tuple[str, ...]) -> Sink:
-    """Makes the sink for rejected frames: ``url``, or beside the first jsonl sink.
+def make_dead_letters(
+    url: str, sources: tuple[str, ...], sinks: tuple[str, ...], clock: Clock
+) -> Sink:
+    """Makes the sink for rejected frames: ``url``, or what goes with the sources and sinks.
 
-    ``results.jsonl`` gets ``results.dlq.jsonl``, made by its first row. Where results have no place
-    on a disk (stdout, null), dead letters have none either: the row says the reason, the bytes are
-    let go.
+    Frames of a Kafka topic have theirs in ``TOPIC.dlq``, made where it is missing; results in
+    ``results.jsonl`` have ``results.dlq.jsonl`` beside them, made by its first row; a Kafka sink of
+    frames from elsewhere has ``TOPIC.dlq``. Where results have no place that stays (stdout, null),
+    dead letters have none either: the row says the reason, the bytes are let go.
 
     Raises:
         ConfigError: the URL isn't one of a dead-letter sink.
     """
-    if not url:
-        beside = next((sink for sink in sinks if sink.startswith("jsonl:")), None)
-        if beside is None:
-            return NullSink()
-        path = _path(beside.removeprefix("jsonl:"))
-        return JsonlSink(
-            path.with_name(f"{path.stem}.dlq{path.suffix}"), encode_dead_letter, is_lazy=True
-        )
+    url = url or _beside(sources, sinks)
     scheme, _, rest = url.partition(":")
     if scheme == "jsonl" and rest:
         return JsonlSink(_path(rest), encode_dead_letter, is_lazy=True)
+    if scheme == "kafka":
+        return _kafka(url, dead_letter_record, clock, creates_topic=True)
     if url == "null:":
         return NullSink()
-    raise ConfigError(f"dead-letter sink {url!r}: expected jsonl:PATH or null:")
+    raise ConfigError(
+        f"dead-letter sink {url!r}: expected kafka://HOST:PORT/TOPIC, jsonl:PATH or null:"
+    )
+
+
+def _beside(sources: tuple[str, ...], sinks: tuple[str, ...]) -> str:
+    for url in (*_of(sources, "kafka"), *_of(sinks, "jsonl"), *_of(sinks, "kafka")):
+        if url.startswith("kafka:"):
+            address, _ = parse_kafka_url(url)
+            return f"{address}.dlq"
+        path = _path(url.removeprefix("jsonl:"))
+        return f"jsonl:{path.with_name(f'{path.stem}.dlq{path.suffix}')}"
+    return "null:"
+
+
+def _of(urls: tuple[str, ...], scheme: str) -> list[str]:
+    return [url for url in urls if url.startswith(f"{scheme}:")]
+
+
+def _kafka(
+    url: str, form: Callable[[Outcome], Outgoing], clock: Clock, *, creates_topic: bool = False
+) -> Sink:
+    # Imported here: other sinks need no Kafka client.
+    from pipeline.sink.kafka import KafkaSink
+
+    address, query = parse_kafka_url(url)
+    if query:
+        raise ConfigError(f"{address}: a Kafka sink takes no options, got {query!r}")
+    return KafkaSink(address, form, clock, creates_topic=creates_topic)
 
 
 def _path(rest: str) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.commit import Partition
 from pipeline.types import Delivery, Frame
 
 
@@ -23,13 +24,55 @@ class SourceInfo:
     max_age_s: float | None = None
 
 
+class Progress(Protocol):
+    """What became of the frames that a source gave, by partition. Thread-safe.
+
+    A source whose partitions can be taken away (Kafka) asks before it lets go of them.
+    """
+
+    def next_offsets(self) -> Mapping[Partition, int]:
+        """What may be committed now."""
+        ...
+
+    def in_flight_of(self, partitions: Collection[Partition]) -> int:
+        """Frames of these partitions without a durable outcome."""
+        ...
+
+    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+        """Waits until no frame of these partitions is in flight; False if that took too long."""
+        ...
+
+    def revoke(self, partitions: Collection[Partition]) -> None:
+        """Says that these partitions aren't ours any more: nothing of them may be committed."""
+        ...
+
+
+class NoProgress:
+    """Of a source whose frames nobody works on: nothing is in flight, nothing done. Thread-safe."""
+
+    def next_offsets(self) -> Mapping[Partition, int]:
+        """See ``Progress.next_offsets``."""
+        return {}
+
+    def in_flight_of(self, partitions: Collection[Partition]) -> int:
+        """See ``Progress.in_flight_of``."""
+        return 0
+
+    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+        """See ``Progress.wait_finished``."""
+        return True
+
+    def revoke(self, partitions: Collection[Partition]) -> None:
+        """See ``Progress.revoke``."""
+
+
 class Source(Protocol):
     """Where frames come from. Owned by: one intake thread, which makes all the calls.
 
     Obligations:
       - offsets of a partition strictly rise; the frames of a stream come in capture order;
       - a frame is handed out once, and never dropped silently;
-      - no call blocks longer than its time-out, or the source's own documented read time-out;
+      - no call blocks longer than its time-out, or the source's own documented one;
       - after an error that isn't ``SourceExhausted``, ``close`` then ``open`` starts afresh.
     """
 
@@ -61,7 +104,11 @@ class Source(Protocol):
     def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
         """Remembers, where the source can, that all before these offsets is durable.
 
-        Keyed by ``(topic, partition)``. Files and cameras have nothing to remember.
+        Keyed by ``(topic, partition)``, of all sources; called twice a second, whether there is
+        news or not. Files and cameras have nothing to remember.
+
+        Raises:
+            SourceUnavailable: the connection broke.
         """
         ...
 

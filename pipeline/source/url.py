@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pipeline.clock import Clock
 from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
-from pipeline.source.base import Source
+from pipeline.kafka.address import parse_kafka_url
+from pipeline.metrics import Metrics
+from pipeline.source.base import NoProgress, Progress, Source
 from pipeline.source.camera import CameraSource
 from pipeline.source.directory import DirectorySource
 from pipeline.source.mjpeg import MjpegSource
@@ -28,9 +31,12 @@ from pipeline.source.synthetic import DigitOptions, SyntheticSource
 from pipeline.source.video import VideoSource
 
 SOURCE_FORMS = (
-    "a video's path, dir:PATH, camera:0, rtsp://HOST/PATH, http://HOST/PATH (MJPEG),"
-    " synthetic:digits"
+    "kafka://HOST:PORT/TOPIC, a video's path, dir:PATH, camera:0, rtsp://HOST/PATH,"
+    " http://HOST/PATH (MJPEG), synthetic:digits"
 )
+DEFAULT_GROUP = "headrace"
+DEFAULT_SESSION_S = 15.0
+
 _MOST_STREAMS = 1024
 """Of one source: each holds pictures of its own, and far fewer keep any machine busy."""
 
@@ -40,7 +46,17 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _HARMLESS = frozenset({"camera", "channel", "codec", "profile", "stream", "subtype", "trackid"})
 
 
-def make_sources(urls: Iterable[str], *, clock: Clock) -> list[Source]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What sources need of the worker that they are in. ``progress`` and ``metrics`` may be left
+    away where only a look is taken (``headrace check``)."""
+
+    clock: Clock
+    progress: Progress = field(default_factory=NoProgress)
+    metrics: Metrics = field(default_factory=Metrics)
+
+
+def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
     """Makes the sources of one worker; no two have the same name, as positions carry it.
 
     Raises:
@@ -48,11 +64,11 @@ def make_sources(urls: Iterable[str], *, clock: Clock) -> list[Source]:
     """
     sources: list[Source] = []
     for url in urls:
-        sources.append(make_source(url, clock=clock, taken=[s.info.name for s in sources]))
+        sources.append(make_source(url, around, taken=[s.info.name for s in sources]))
     return sources
 
 
-def make_source(url: str, *, clock: Clock, taken: Iterable[str] = ()) -> Source:
+def make_source(url: str, around: Surroundings, *, taken: Iterable[str] = ()) -> Source:
     """Makes the source that a URL names, without opening it.
 
     A source whose name is in ``taken`` gets a number: ``clip~2.mp4``.
@@ -60,7 +76,7 @@ def make_source(url: str, *, clock: Clock, taken: Iterable[str] = ()) -> Source:
     Raises:
         ConfigError: an unknown scheme or option, or a file that isn't there.
     """
-    names = _Names(taken)
+    names, clock = _Names(taken), around.clock
     match = _SCHEME.fullmatch(url)
     scheme, rest = (match[1].lower(), match[2]) if match else ("", url)
     if scheme in ("rtsp", "rtsps", "http", "https"):
@@ -72,7 +88,7 @@ def make_source(url: str, *, clock: Clock, taken: Iterable[str] = ()) -> Source:
     if scheme in ("", "file", "dir"):
         return _from_disk(scheme, rest, clock, names)
     if scheme == "kafka":
-        raise ConfigError("kafka: such sources aren't built yet; expected " + SOURCE_FORMS)
+        return _from_kafka(url, around, names)
     raise ConfigError(f"unknown source {_without_secrets(url)!r}, expected {SOURCE_FORMS}")
 
 
@@ -136,6 +152,41 @@ def _without_secrets(url: str) -> str:
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     ]
     return urlunsplit((parts.scheme, address, parts.path, urlencode(query, safe="*"), ""))
+
+
+def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
+    # Imported here: other sources need no Kafka client.
+    from pipeline.source.kafka import KafkaSource, KafkaSourceOptions
+
+    address, query = parse_kafka_url(url)
+    if names.distinct(address.topic) != address.topic:
+        raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
+    options = Options("kafka", query)
+    mode = options.take("mode", _mode, "lossless")
+    max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)
+    wanted = KafkaSourceOptions(
+        address,
+        group=options.take("group", _group, DEFAULT_GROUP),
+        start=options.take("start", _start, "earliest"),
+        max_age_s=max_age_s if mode == "live" else None,
+        session_s=options.take("session", parse_duration, DEFAULT_SESSION_S),
+    )
+    options.refuse_others()
+    return KafkaSource(wanted, around.clock, around.progress, around.metrics)
+
+
+def _group(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected the name of a consumer group")
+    return text
+
+
+def _start(text: str) -> Literal["earliest", "latest"]:
+    match text:
+        case "earliest" | "latest":
+            return text
+        case _:
+            raise ValueError(f"got {text!r}, expected earliest or latest")
 
 
 def _from_device(rest: str, clock: Clock, names: _Names) -> Source:

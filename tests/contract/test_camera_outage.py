@@ -16,7 +16,7 @@ from pipeline.clock import SystemClock
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.image_header import read_header
 from pipeline.source.base import Source
-from pipeline.source.url import make_source
+from pipeline.source.url import Surroundings, make_source
 from pipeline.types import Frame
 from tests.mjpeg import PASSWORD, USER, MjpegCamera
 from tests.rtsp import RtspCamera
@@ -47,7 +47,7 @@ def mute_port() -> Iterator[int]:
 
 def _camera(url: str) -> Source:
     join = "&" if "?" in url else "?"
-    return make_source(f"{url}{join}{_TIMEOUTS}", clock=SystemClock())
+    return make_source(f"{url}{join}{_TIMEOUTS}", Surroundings(SystemClock()))
 
 
 def _read(source: Source, count: int) -> list[Frame]:
@@ -118,7 +118,7 @@ def test_an_rtsp_camera_that_freezes_with_its_connection_open_is_found(rtsp: Rts
 
 @pytest.mark.camera
 def test_a_frame_that_waited_in_a_buffer_is_dated_back(rtsp: RtspCamera) -> None:
-    source = make_source(rtsp.url, clock=SystemClock())
+    source = make_source(rtsp.url, Surroundings(SystemClock()))
     source.open()
     _read(source, 15)
     time_away_s = 2.0
@@ -210,7 +210,7 @@ def test_a_camera_that_worked_is_waited_for_even_when_its_path_is_gone() -> None
 
 @pytest.mark.camera
 def test_the_first_frame_after_opening_is_not_one_that_lay_in_a_queue(rtsp: RtspCamera) -> None:
-    source = make_source(rtsp.url, clock=SystemClock())
+    source = make_source(rtsp.url, Surroundings(SystemClock()))
     source.open()
     frames = _read(source, 10)
     source.close()

@@ -16,7 +16,7 @@ from pipeline.clock import SystemClock
 from pipeline.errors import SourceExhausted, SourceUnavailable
 from pipeline.source.base import Source
 from pipeline.source.memory import MemorySource
-from pipeline.source.url import make_source
+from pipeline.source.url import Surroundings, make_source
 from pipeline.types import Frame
 from tests.clips import BIKES
 from tests.mjpeg import MjpegCamera
@@ -84,7 +84,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
             "paced digits": "synthetic:digits?streams=3&count=4&width=64&height=36&fps=50",
             "live digits": "synthetic:digits?streams=3&width=64&height=36&fps=50&mode=live",
         }[kind]
-    return Subject(lambda: make_source(url, clock=SystemClock()))
+    return Subject(lambda: make_source(url, Surroundings(SystemClock())))
 
 
 @pytest.fixture

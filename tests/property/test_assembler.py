@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 from hypothesis import settings
@@ -95,6 +96,7 @@ class AssemblerMachine(RuleBasedStateMachine):
     def an_engine_that_waits_gets_what_is_decoded(self) -> None:
         if self.engine is None:
             return
+        self.engine_has_looked()
         if self.decoded and not self.decoding and not self.waiting:
             self.engine.join(STUCK_S)
             assert self.given, "frames are decoded, none waits, and the engine got no batch"
@@ -107,6 +109,14 @@ class AssemblerMachine(RuleBasedStateMachine):
             in_batch = [sample.frame.position.offset for sample in self.held.samples]
             still_decoding = [of.position.offset for of, _row in self.decoding]
             assert max(in_batch) < min([*still_decoding, *self.decoded], default=self.offset)
+
+    def engine_has_looked(self) -> None:
+        """Lets a woken engine look before the next call comes: what it finds must not be chance."""
+        assert self.engine is not None
+        pause, end = threading.Event(), time.monotonic() + STUCK_S
+        while self.engine.is_alive() and not self.assembler.engine_waits:
+            assert time.monotonic() < end, "the engine neither waits nor has a batch"
+            pause.wait(0.0005)
 
     def pixels_are_those_of_its_frames(self, batch: Batch) -> None:
         for sample in batch.samples:

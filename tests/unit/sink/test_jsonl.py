@@ -140,7 +140,7 @@ def test_a_missing_folder_and_a_folder_are_wrong_use(tmp_path: Path) -> None:
 
 
 def test_a_lazy_file_is_made_by_its_first_row(tmp_path: Path) -> None:
-    sink = make_dead_letters("", (f"jsonl:{tmp_path}/out.jsonl",))
+    sink = make_dead_letters("", (), (f"jsonl:{tmp_path}/out.jsonl",), SystemClock())
     sink.open()
     assert list(tmp_path.iterdir()) == []
     sink.write([rejected(frame(0, payload=b"junk"))])
@@ -178,8 +178,11 @@ def test_what_is_no_sink_is_refused_with_what_would_be(url: str) -> None:
 
 
 def test_dead_letters_go_beside_results_or_where_told(tmp_path: Path) -> None:
-    assert make_dead_letters("", ("null:",)).name == "null:"
-    assert make_dead_letters("null:", ("jsonl:x.jsonl",)).name == "null:"
-    assert make_dead_letters(f"jsonl:{tmp_path}/d", ()).name == f"jsonl:{tmp_path}/d"
+    assert make_dead_letters("", (), ("null:",), SystemClock()).name == "null:"
+    assert make_dead_letters("null:", (), ("jsonl:x.jsonl",), SystemClock()).name == "null:"
+    assert (
+        make_dead_letters(f"jsonl:{tmp_path}/d", (), (), SystemClock()).name
+        == f"jsonl:{tmp_path}/d"
+    )
     with pytest.raises(ConfigError, match="dead-letter"):
-        make_dead_letters("stdout:", ())
+        make_dead_letters("stdout:", (), (), SystemClock())

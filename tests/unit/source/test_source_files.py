@@ -12,7 +12,7 @@ from pipeline.errors import ConfigError, SourceExhausted
 from pipeline.opencv import cv2
 from pipeline.source.base import Source
 from pipeline.source.directory import MAX_FILE_BYTES, DirectorySource
-from pipeline.source.url import make_source
+from pipeline.source.url import Surroundings, make_source
 from pipeline.source.video import VideoSource
 from pipeline.types import Frame, ImageHwc
 from tests.clips import BIG_BUCK_BUNNY, BIKES, CARPHONE
@@ -119,7 +119,7 @@ def test_a_playlist_that_names_another_machine_is_not_followed(tmp_path: Path) -
 def test_a_video_that_vanished_is_the_operators_to_mend(tmp_path: Path) -> None:
     path = tmp_path / "clip.mp4"
     path.write_bytes(BIKES.read_bytes())
-    source = make_source(str(path), clock=SystemClock())
+    source = make_source(str(path), Surroundings(SystemClock()))
     path.unlink()
     with pytest.raises(ConfigError, match="can't be read"):
         source.open()
@@ -188,7 +188,9 @@ def test_a_folder_without_files_or_that_is_gone_is_the_operators_to_mend(tmp_pat
 
 
 def test_digits_carry_their_truth() -> None:
-    frames = _all(make_source("synthetic:digits?streams=2&count=50&cycle=5", clock=SystemClock()))
+    frames = _all(
+        make_source("synthetic:digits?streams=2&count=50&cycle=5", Surroundings(SystemClock()))
+    )
     assert len(frames) == 100
     assert {frame.stream for frame in frames} == {"digits-0", "digits-1"}
     assert all(frame.truth in set("0123456789") for frame in frames)

@@ -11,13 +11,13 @@ from pipeline.source.camera import CameraSource
 from pipeline.source.directory import DirectorySource
 from pipeline.source.mjpeg import MjpegSource
 from pipeline.source.synthetic import SyntheticSource
-from pipeline.source.url import make_source, make_sources
+from pipeline.source.url import Surroundings, make_source, make_sources
 from pipeline.source.video import VideoSource
 from tests.clips import BIKES
 
 
 def _make(url: str) -> Source:
-    return make_source(url, clock=SystemClock())
+    return make_source(url, Surroundings(SystemClock()))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_two_sources_of_one_name_get_different_names_and_streams(tmp_path: Path)
         (tmp_path / folder / "out.mp4").write_bytes(BIKES.read_bytes())
     urls = [f"{tmp_path}/left/out.mp4", f"{tmp_path}/right/out.mp4"]
     urls += ["synthetic:digits?count=1", "synthetic:digits?count=1&seed=2"]
-    sources = make_sources(urls, clock=SystemClock())
+    sources = make_sources(urls, Surroundings(SystemClock()))
     assert [s.info.name for s in sources] == ["out.mp4", "out~2.mp4", "digits", "digits~2"]
     streams: list[str] = []
     for source in sources:

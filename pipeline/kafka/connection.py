@@ -1,0 +1,120 @@
+"""Connections to a Kafka cluster: what consumer, producer and admin have in common.
+
+kafka-python ships no types, so what comes from it is ``Any`` here and in the two clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import kafka.record.util
+from kafka import KafkaAdminClient
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+)
+
+from pipeline.errors import ConfigError, HeadraceError, SourceUnavailable
+from pipeline.kafka.address import KafkaAddress
+
+MAX_RECORD_BYTES = 16 << 20
+"""A frame's record at the most. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
+
+_CONNECT_WITHIN_MS = 10_000
+_MOST_RECONNECT_BACKOFF_MS = 1_000
+"""kafka-python's default of 30 s keeps a client silent for most of a minute after its broker is
+back (measured: 52 to 58 s)."""
+
+
+def require_crc32c() -> None:
+    """Refuses to run without the ``crc32c`` package.
+
+    Raises:
+        ConfigError: it is missing; kafka-python then sums in Python, 47 times slower on frames.
+    """
+    if kafka.record.util.crc32c_c is None:
+        raise ConfigError(
+            "the Python package crc32c is missing, without which kafka-python checks records 47"
+            " times slower; pip install crc32c"
+        )
+
+
+def connection_options(address: KafkaAddress) -> dict[str, Any]:
+    """The arguments of a kafka-python client that say where it connects, and how patiently."""
+    return {
+        "bootstrap_servers": list(address.servers),
+        "client_id": "headrace",
+        "bootstrap_timeout_ms": _CONNECT_WITHIN_MS,
+        "reconnect_backoff_max_ms": _MOST_RECONNECT_BACKOFF_MS,
+    }
+
+
+@contextmanager
+def kafka_errors(
+    address: KafkaAddress, retry: type[HeadraceError] = SourceUnavailable
+) -> Iterator[None]:
+    """Turns kafka-python's errors into ours: what a person must mend is a ``ConfigError``, all else
+    is ``retry``."""
+    try:
+        yield
+    except (AuthorizationError, SaslAuthenticationFailedError) as cause:
+        raise ConfigError(f"{address}: not allowed ({_words(cause)})") from cause
+    except (KafkaConnectionError, KafkaTimeoutError) as cause:
+        raise retry(f"{address}: no broker answers ({_words(cause)}); is it running?") from cause
+    except KafkaError as cause:
+        raise retry(f"{address}: {_words(cause)}") from cause
+    except OSError as cause:
+        raise retry(f"{address}: {cause}") from cause
+
+
+def has_topic(address: KafkaAddress) -> bool:
+    """Whether the topic is there, and may be seen. A producer's own answer to that takes its whole
+    time-out. Blocks for up to ten seconds.
+
+    Raises:
+        SourceUnavailable: the cluster doesn't answer.
+    """
+    with _admin(address) as admin:
+        return address.topic in admin.list_topics()
+
+
+def create_topic(address: KafkaAddress, partitions: int) -> bool:
+    """Makes a topic for frames; whether it wasn't there yet. Blocks for some seconds at the most.
+
+    Raises:
+        ConfigError: not allowed.
+        SourceUnavailable: the cluster doesn't answer, or refuses.
+    """
+    options = {
+        "num_partitions": partitions,
+        "configs": {"max.message.bytes": str(MAX_RECORD_BYTES)},
+    }
+    with _admin(address) as admin:
+        try:
+            admin.create_topics({address.topic: options}, wait_for_metadata=True)
+        except TopicAlreadyExistsError:
+            return False
+    return True
+
+
+@contextmanager
+def _admin(address: KafkaAddress) -> Iterator[KafkaAdminClient]:
+    with kafka_errors(address):
+        admin = KafkaAdminClient(**connection_options(address))
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+
+def _words(error: BaseException) -> str:
+    """kafka-python's error in one line: its name says more than its text."""
+    text = str(error).strip().partition("\n")[0]
+    name = type(error).__name__
+    return text if text.startswith(name) else f"{name}: {text}" if text else name

@@ -1,0 +1,84 @@
+"""A frame as a Kafka record: headers after CloudEvents' Kafka binding, all of them optional. Pure.
+
+CloudEvents 1.0.2, Kafka protocol binding 3.2 (binary content mode); W3C Trace Context, traceparent.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from pipeline.types import Headers
+
+FRAME_TYPE = "io.headrace.frame.v1"
+RESULT_TYPE = "io.headrace.result.v1"
+SHA256 = "hr-sha256"
+"""Our own header: the hex digest of the value, which alone shows a flipped bit in a JPEG."""
+
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_LONGEST_STREAM = 256
+"""Of a stream's name, in characters: keys come from outside and end in labels, rows and memory."""
+
+
+def stream_of(key: bytes | None, topic: str, partition: int) -> str:
+    """The stream that a record belongs to: its key, or its partition where it has none."""
+    if not key:
+        return f"{topic}-{partition}"
+    return key.decode("utf-8", "backslashreplace")[:_LONGEST_STREAM]
+
+
+def first_values(headers: Iterable[tuple[str, bytes | None]]) -> Mapping[str, bytes]:
+    """Headers by name; of several with one name the first counts, of those without a value none."""
+    values: dict[str, bytes] = {}
+    for name, value in headers:
+        if value is not None:
+            values.setdefault(name, value)
+    return values
+
+
+def captured_at(ce_time: bytes | None, record_timestamp_ms: int) -> float:
+    """When the frame was captured, in Unix seconds: as the header says, else the record's time."""
+    if ce_time is not None:
+        try:
+            moment = datetime.fromisoformat(ce_time.decode("ascii"))
+            unix_s = moment.timestamp()
+        except (ValueError, OverflowError, OSError):
+            unix_s = math.nan
+        if math.isfinite(unix_s):
+            return unix_s
+    return max(0, record_timestamp_ms) / 1000
+
+
+def trace_id_of(traceparent: bytes | None) -> str | None:
+    """The trace that a frame belongs to, 32 hex digits; None where the header isn't one."""
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    return None if match is None or set(match[1]) == {ord("0")} else match[1].decode("ascii")
+
+
+def digest_of(sha256: bytes | None) -> str | None:
+    """The promised digest of the value in lower case, as it stands there: a wrong form is a
+    promise that nothing can keep."""
+    return None if sha256 is None else sha256.decode("ascii", "replace").strip().lower()
+
+
+def result_headers(
+    frame_id: str, stream: str, traceparent: bytes | None
+) -> list[tuple[str, bytes]]:
+    """The headers of a result's record. ``ce_id`` is the frame's: the same at each delivery."""
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", frame_id.encode()),
+        ("ce_source", stream.encode()),
+        ("ce_type", RESULT_TYPE.encode()),
+        ("content-type", b"application/json"),
+    ]
+    if traceparent is not None:
+        headers.append(("traceparent", traceparent))
+    return headers
+
+
+def header_of(headers: Headers, name: str) -> bytes | None:
+    """The first value of a header."""
+    return next((value for each, value in headers if each == name), None)

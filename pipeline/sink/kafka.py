@@ -1,0 +1,209 @@
+"""The Kafka sink: rows, or dead letters, each looked after until the broker has acknowledged it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError, SinkUnavailable, SourceUnavailable, StageFailed
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import (
+    MAX_RECORD_BYTES,
+    connection_options,
+    create_topic,
+    has_topic,
+    kafka_errors,
+    require_crc32c,
+)
+from pipeline.sink.records import Outgoing
+from pipeline.types import Outcome, Position
+
+if TYPE_CHECKING:
+    from kafka import RecordMetadata
+    from kafka.future import Future
+
+log = logging.getLogger(__name__)
+
+_DELIVER_WITHIN_S = 300.0
+"""Longer than an outage that a worker should sit out. Once a batch that was sent has expired,
+kafka-python's idempotent producer never delivers anything again."""
+_OVERDUE_S = _DELIVER_WITHIN_S + 15.0
+"""A future that isn't resolved by then never will be: the producer is wedged."""
+_METADATA_WITHIN_MS = 10_000
+_CLOSE_WITHIN_S = 5.0
+_LINGER_MS = 5
+_BATCH_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What became of a record. ``round`` counts the producers of a sink."""
+
+    round: int
+    outcome: Outcome
+    error: BaseException | None
+
+
+class KafkaSink:
+    """Writes a record for each outcome: idempotent, acknowledged by all replicas in sync, in each
+    key's order. See ``Sink``.
+
+    kafka-python buffers without a limit; here it never holds more than the frames in flight. After
+    a failure the producer is made anew, as it may be wedged for good, and all that wasn't
+    acknowledged is written again: such rows can be there twice, under the same ``ce_id``.
+
+    ``form`` makes a record of an outcome; with ``creates_topic`` a missing topic is made.
+
+    Owned by: the sink thread; acknowledgements arrive on kafka-python's own.
+    """
+
+    def __init__(
+        self,
+        address: KafkaAddress,
+        form: Callable[[Outcome], Outgoing],
+        clock: Clock,
+        *,
+        creates_topic: bool = False,
+    ) -> None:
+        self._address = address
+        self._form = form
+        self._clock = clock
+        self._creates_topic = creates_topic
+        self._producer: KafkaProducer | None = None
+        self._round = 0
+        self._outstanding: dict[Position, float] = {}
+        self._answers: deque[_Answer] = deque()
+        self._failure: BaseException | None = None
+        self._answered = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """See ``Sink.name``."""
+        return str(self._address)
+
+    def open(self) -> None:
+        """See ``Sink.open``. Blocks up to twenty seconds."""
+        require_crc32c()
+        try:
+            if not has_topic(self._address):
+                self._make_topic()
+        except SourceUnavailable as cause:
+            raise SinkUnavailable(str(cause)) from cause
+        self._connect()
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """See ``Sink.write``. What is on its way already isn't sent again."""
+        producer = self._producer or self._connect()
+        now = self._clock.monotonic()
+        for outcome in outcomes:
+            position = outcome.frame.position
+            if position in self._outstanding:
+                continue
+            record = self._form(outcome)
+            try:
+                with kafka_errors(self._address, SinkUnavailable):
+                    future = self._send(producer, record)
+            except SinkUnavailable:
+                self._give_up()
+                raise
+            self._outstanding[position] = now
+            self._follow(future, outcome)
+
+    def collect(self, timeout_s: float) -> Sequence[Outcome]:
+        """See ``Sink.collect``."""
+        if not self._outstanding:
+            return ()
+        if not self._answers:
+            self._answered.wait(timeout_s)
+        self._answered.clear()
+        durable: list[Outcome] = []
+        while self._answers:
+            answer = self._answers.popleft()
+            if answer.round != self._round:
+                continue  # of a producer that was given up: written again since
+            if answer.error is not None:
+                self._failure = self._failure or answer.error
+            elif self._outstanding.pop(answer.outcome.frame.position, None) is not None:
+                durable.append(answer.outcome)
+        if durable:  # those are safe, whatever became of the others
+            return durable
+        if self._failure is None and self._is_overdue():
+            self._failure = KafkaTimeoutError(f"no acknowledgement within {_OVERDUE_S:g} s")
+        if self._failure is not None:
+            failure = self._failure
+            self._give_up()
+            with kafka_errors(self._address, SinkUnavailable):
+                raise failure
+        return ()
+
+    def close(self) -> None:
+        """See ``Sink.close``."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(Exception):  # a wedged client raises anything
+                producer.close(timeout=_CLOSE_WITHIN_S)
+
+    def _make_topic(self) -> None:
+        if not self._creates_topic:
+            raise ConfigError(f"{self.name}: there is no topic {self._address.topic!r}; create it")
+        if create_topic(self._address, partitions=1):
+            log.info("made the topic %s", self._address.topic)
+
+    def _connect(self) -> KafkaProducer:
+        with kafka_errors(self._address, SinkUnavailable):
+            producer = self._producer = KafkaProducer(
+                **connection_options(self._address),
+                metrics_enabled=False,
+                enable_idempotence=True,
+                acks="all",
+                compression_type="lz4",
+                linger_ms=_LINGER_MS,
+                batch_size=_BATCH_BYTES,
+                max_request_size=MAX_RECORD_BYTES,
+                delivery_timeout_ms=int(_DELIVER_WITHIN_S * 1000),
+                max_block_ms=_METADATA_WITHIN_MS,
+                allow_auto_create_topics=False,
+            )
+        return producer
+
+    def _send(self, producer: KafkaProducer, record: Outgoing) -> Future[RecordMetadata]:
+        try:
+            return producer.send(
+                self._address.topic, key=record.key, value=record.value, headers=record.headers
+            )
+        except MessageSizeTooLargeError as cause:
+            raise StageFailed(
+                f"{self.name}: a record of {len(record.value)} bytes is larger than the"
+                f" {MAX_RECORD_BYTES} that are sent at the most; lower decode.max_image_bytes"
+            ) from cause
+
+    def _follow(self, future: Future[RecordMetadata], outcome: Outcome) -> None:
+        """Lets the future tell what became of its record, on kafka-python's thread."""
+        round_ = self._round
+
+        def tell(error: BaseException | None) -> None:
+            self._answers.append(_Answer(round_, outcome, error))
+            self._answered.set()
+
+        future.add_callback(lambda _: tell(None))
+        future.add_errback(tell)
+
+    def _is_overdue(self) -> bool:
+        oldest = next(iter(self._outstanding.values()), None)
+        return oldest is not None and self._clock.monotonic() - oldest > _OVERDUE_S
+
+    def _give_up(self) -> None:
+        """Throws the producer away with all that it hasn't delivered."""
+        self.close()
+        self._round += 1
+        self._outstanding.clear()
+        self._failure = None

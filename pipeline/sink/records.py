@@ -1,0 +1,55 @@
+"""Outcomes as Kafka records: results, and dead letters with their original bytes. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.kafka.record import header_of, result_headers
+from pipeline.sink.dead_letter import original_bytes
+from pipeline.types import Outcome, Rejected
+from pipeline.wire import encode_row
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record that is to be written. Records of one key keep their order."""
+
+    key: bytes
+    value: bytes
+    headers: list[tuple[str, bytes]]
+
+
+def result_record(outcome: Outcome, written_at: float) -> Outgoing:
+    """A result: the row as in a file, with the stream as key and the frame's id as ``ce_id``."""
+    frame = outcome.frame
+    return Outgoing(
+        key=frame.stream.encode("utf-8", "backslashreplace"),
+        value=encode_row(outcome, written_at).rstrip(b"\n"),
+        headers=result_headers(
+            frame.frame_id, frame.stream, header_of(frame.headers, "traceparent")
+        ),
+    )
+
+
+def dead_letter_record(outcome: Outcome) -> Outgoing:
+    """A rejected frame: its own bytes, key and headers, so that it can be put through again, and
+    what was wrong with it in headers that begin with ``hr-dlq-``."""
+    if not isinstance(outcome, Rejected):
+        raise TypeError(f"only rejected frames are dead letters, got {type(outcome).__name__}")
+    frame, at = outcome.frame, outcome.frame.position
+    said = {
+        "hr-dlq-reason": outcome.reason,
+        "hr-dlq-detail": outcome.detail,
+        "hr-dlq-stream": frame.stream,
+        "hr-dlq-topic": at.topic,
+        "hr-dlq-partition": str(at.partition),
+        "hr-dlq-offset": str(at.offset),
+        "hr-dlq-rejected-at": f"{outcome.decided_at:.6f}",
+    }
+    kept = [(name, value) for name, value in frame.headers if value is not None]
+    own = [(name, text.encode("utf-8", "backslashreplace")) for name, text in said.items()]
+    return Outgoing(
+        key=frame.stream.encode("utf-8", "backslashreplace") if frame.key is None else frame.key,
+        value=original_bytes(frame),
+        headers=[each for each in kept if not each[0].startswith("hr-dlq-")] + own,
+    )

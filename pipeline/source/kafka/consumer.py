@@ -1,0 +1,254 @@
+"""The Kafka source: one thread polls, pauses and commits; a wedged consumer is made anew.
+
+What kafka-python does wrong, and how this file goes around it, is in docs/decisions/0011.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+from kafka.future import Future
+from kafka.structs import MemberState, OffsetAndMetadata
+
+from pipeline.clock import Clock
+from pipeline.commit import Partition
+from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.kafka.connection import (
+    MAX_RECORD_BYTES,
+    connection_options,
+    kafka_errors,
+    require_crc32c,
+)
+from pipeline.metrics import Metrics
+from pipeline.source.base import Progress, SourceInfo
+from pipeline.source.kafka.assignment import Assignment
+from pipeline.source.kafka.frames import frame_of
+from pipeline.source.kafka.options import KafkaSourceOptions
+from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
+from pipeline.types import Frame
+
+log = logging.getLogger(__name__)
+
+_JOIN_POLL_S = 0.2
+"""Shorter polls while joining restart the join each time, or leave it hanging for ever."""
+_FETCH_WAIT_MS = 20
+"""kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
+_CLOSE_WITHIN_MS = 5_000
+_LOOK_EVERY_S = 1.0
+_COMMIT_WITHIN_S = 5.0
+
+
+class KafkaSource:
+    """One topic's frames, as a member of a consumer group. See ``Source``.
+
+    Without room all partitions are paused together and polled on, so the group stays: pausing some
+    of several can stall them for ever. Commits are sent without waiting, and once more, awaited,
+    when a partition is given up. Owned by: one intake thread.
+    """
+
+    def __init__(
+        self, options: KafkaSourceOptions, clock: Clock, progress: Progress, metrics: Metrics
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._progress = progress
+        self._metrics = metrics
+        self._info = SourceInfo(
+            options.address.topic,
+            "lossless" if options.max_age_s is None else "live",
+            is_finite=False,
+            max_age_s=options.max_age_s,
+        )
+        self._consumer: KafkaConsumer | None = None
+        self._assignment: Assignment | None = None
+        self._watch = ConsumerWatch()
+        self._carried: deque[Frame] = deque()
+        self._committed: dict[Partition, tuple[int, int]] = {}
+        self._commit: Future[Any] | None = None
+        self._commit_sent_mono_s = 0.0
+        self._next_look_mono_s = 0.0
+        self._has_joined = False
+        self._rebalances = 0
+
+    @property
+    def info(self) -> SourceInfo:
+        """See ``Source.info``."""
+        return self._info
+
+    def open(self) -> None:
+        """See ``Source.open``. Blocks up to ten seconds."""
+        require_crc32c()
+        options, address = self._options, self._options.address
+        with kafka_errors(address):
+            consumer = self._consumer = KafkaConsumer(
+                **connection_options(address),
+                metrics_enabled=False,
+                group_id=options.group,
+                enable_auto_commit=False,
+                # `latest` would silently skip what came while nobody listened.
+                auto_offset_reset=options.start,
+                allow_auto_create_topics=False,
+                partition_assignment_strategy=[CooperativeStickyAssignor],
+                session_timeout_ms=int(options.session_s * 1000),
+                heartbeat_interval_ms=int(options.session_s * 1000 / 5),
+                fetch_max_wait_ms=_FETCH_WAIT_MS,
+                fetch_max_bytes=MAX_RECORD_BYTES,
+                max_partition_fetch_bytes=MAX_RECORD_BYTES,
+            )
+            # Asked before `subscribe`: without it the group is joined twice, and the second join
+            # can hang without an error.
+            if not consumer.partitions_for_topic(address.topic):
+                self._refuse_topic()
+            assignment = Assignment(consumer, self._progress, options.session_s / 4)
+            assignment.begin_after(self._assignment)
+            self._assignment = assignment
+            consumer.subscribe([address.topic], listener=assignment)
+        self._watch = ConsumerWatch()
+        self._rebalances = 0
+        self._has_joined = True
+
+    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
+        """See ``Source.poll``. Blocks for up to a quarter of the session while partitions are given
+        up."""
+        consumer, assignment = self._opened()
+        self._set_paused(room < 1)
+        is_stable = consumer.group_metadata().state == MemberState.STABLE
+        wait_s = timeout_s if is_stable else max(timeout_s, _JOIN_POLL_S)
+        if self._carried:
+            wait_s = 0.0
+        with kafka_errors(self._options.address):
+            batches = consumer.poll(timeout_ms=int(wait_s * 1000), max_records=max(1, room))
+        if assignment.rebalances != self._rebalances:
+            self._follow_rebalance(assignment)
+        now = self._clock.monotonic()
+        for partition, records in batches.items():
+            if assignment.owns((partition.topic, partition.partition)):
+                generation = assignment.generation((partition.topic, partition.partition))
+                self._carried.extend(
+                    frame_of(record, generation, now, self._options.max_age_s) for record in records
+                )
+        self._look(consumer, assignment, now, has_records=bool(batches))
+        return [self._carried.popleft() for _ in range(min(room, len(self._carried)))]
+
+    def commit(self, next_offsets: Mapping[Partition, int]) -> None:
+        """See ``Source.commit``. Sends without waiting, one commit at a time."""
+        consumer, assignment = self._opened()
+        now = self._clock.monotonic()
+        if self._commit is not None and not self._commit.is_done:
+            if now - self._commit_sent_mono_s < _COMMIT_WITHIN_S:
+                return
+            log.warning("%s: a commit wasn't answered; sending the next one", self._info.name)
+        wanted = {
+            partition: (assignment.generation(partition), offset)
+            for partition, offset in next_offsets.items()
+            if assignment.owns(partition)
+        }
+        news = {
+            partition: place
+            for partition, place in wanted.items()
+            if place > self._committed.get(partition, (0, -1))
+        }
+        if not news:
+            return
+        sent = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
+            for partition, (_, offset) in news.items()
+        }
+        with kafka_errors(self._options.address):
+            self._commit = consumer.commit_async(sent)
+        self._commit_sent_mono_s = now
+        self._commit.add_callback(lambda _: self._note_commit(news))
+        self._commit.add_errback(self._note_failure)
+
+    def close(self) -> None:
+        """See ``Source.close``. Leaves the group, so that others get the partitions at once."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        if self._assignment is not None:
+            self._assignment.closing()
+        with contextlib.suppress(Exception):  # a wedged client raises anything
+            consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN_MS)
+        if self._assignment is not None:
+            self._assignment.drop_all()
+        self._carried.clear()
+        self._commit = None
+
+    def _opened(self) -> tuple[KafkaConsumer, Assignment]:
+        if self._consumer is None or self._assignment is None:
+            raise SourceUnavailable(f"{self._info.name} isn't open")
+        return self._consumer, self._assignment
+
+    def _refuse_topic(self) -> None:
+        address = self._options.address
+        self.close()
+        message = f"{address}: there is no topic {address.topic!r}"
+        if self._has_joined:  # it was there: somebody may be making it anew
+            raise SourceUnavailable(message)
+        raise ConfigError(f"{message}; create it, or let `headrace feed --create` do it")
+
+    def _set_paused(self, wanted: bool) -> None:
+        consumer, assignment = self._opened()
+        if wanted == assignment.is_paused:
+            return
+        assignment.is_paused = wanted
+        partitions = [TopicPartition(*each) for each in assignment.owned]
+        (consumer.pause if wanted else consumer.resume)(*partitions)
+        if wanted:
+            self._metrics.consumer_pauses.inc()
+
+    def _look(
+        self, consumer: KafkaConsumer, assignment: Assignment, now: float, *, has_records: bool
+    ) -> None:
+        """Watches the consumer: it can wedge in several ways without an error."""
+        if has_records:
+            self._watch.saw_records(now)
+        if now < self._next_look_mono_s:
+            return
+        self._next_look_mono_s = now + _LOOK_EVERY_S
+        views = [self._view(consumer, partition) for partition in assignment.owned]
+        is_stable = consumer.group_metadata().state == MemberState.STABLE
+        complaint = self._watch.complaint(
+            now, is_stable=is_stable, is_paused=assignment.is_paused, partitions=views
+        )
+        if complaint is not None:
+            raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
+        next_offsets = self._progress.next_offsets()
+        for view in views:
+            done = next_offsets.get((self._info.name, view.partition), view.position)
+            labels = (self._info.name, str(view.partition))
+            self._metrics.consumer_lag.labels(*labels).set(max(0, view.end - done))
+
+    def _follow_rebalance(self, assignment: Assignment) -> None:
+        """Lets go of frames that were polled, not handed out, and now are another worker's."""
+        self._metrics.consumer_rebalances.inc(assignment.rebalances - self._rebalances)
+        self._rebalances = assignment.rebalances
+        self._carried = deque(
+            frame for frame in self._carried if assignment.is_current(frame.position)
+        )
+
+    def _view(self, consumer: KafkaConsumer, partition: Partition) -> PartitionView:
+        there = TopicPartition(*partition)
+        try:
+            position = consumer.position(there, timeout_ms=0)
+        except KafkaError:
+            position = None
+        end = consumer.highwater(there)
+        place = -1 if position is None else position
+        return PartitionView(partition[1], place, place if end is None else end)
+
+    def _note_commit(self, done: Mapping[Partition, tuple[int, int]]) -> None:
+        self._committed.update(done)
+        self._metrics.commits.labels("done").inc()
+
+    def _note_failure(self, error: BaseException) -> None:
+        """A commit of a generation that is over fails: the next owner commits these frames."""
+        self._metrics.commits.labels("failed").inc()
+        log.info("%s: not committed: %r", self._info.name, error)

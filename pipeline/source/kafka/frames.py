@@ -1,0 +1,49 @@
+"""From a consumer's record to a frame. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pipeline.kafka.record import (
+    SHA256,
+    captured_at,
+    digest_of,
+    first_values,
+    stream_of,
+    trace_id_of,
+)
+from pipeline.types import Frame, Position
+
+
+class Record(Protocol):
+    """What is read of kafka-python's ``ConsumerRecord``."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+
+def frame_of(
+    record: Record, generation: int, received_mono_s: float, max_age_s: float | None
+) -> Frame:
+    """Gives the frame that a record holds. A record without a value (a tombstone) is an empty
+    frame, which the decoder rejects: it has its outcome like any other."""
+    headers = tuple((name, value) for name, value in record.headers)
+    values = first_values(headers) if headers else {}
+    return Frame(
+        position=Position(record.topic, record.partition, record.offset, generation),
+        stream=stream_of(record.key, record.topic, record.partition),
+        payload=record.value or b"",
+        captured_at=captured_at(values.get("ce_time"), record.timestamp),
+        received_mono_s=received_mono_s,
+        max_age_s=max_age_s,
+        trace_id=trace_id_of(values.get("traceparent")),
+        sha256=digest_of(values.get(SHA256)),
+        key=record.key,
+        headers=headers,
+    )
