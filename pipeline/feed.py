@@ -1,0 +1,257 @@
+"""The feed: puts the frames of any source onto a Kafka topic, as a camera with a client would."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from kafka import KafkaProducer
+from kafka.errors import MessageSizeTooLargeError
+
+from pipeline.channel import remaining_s
+from pipeline.clock import Clock
+from pipeline.errors import ConfigError, SourceExhausted, StageFailed
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import (
+    MAX_RECORD_BYTES,
+    connection_options,
+    has_topic,
+    kafka_errors,
+    require_crc32c,
+)
+from pipeline.kafka.record import FRAME_TYPE, SHA256
+from pipeline.opencv import cv2
+from pipeline.source.base import Source
+from pipeline.source.pacing import Pace
+from pipeline.types import Frame, ImageHwc
+from pipeline.wire import rfc3339
+
+_POLL_FRAMES = 16
+_POLL_S = 0.2
+_BYTES_ON_THEIR_WAY = 32 << 20
+"""kafka-python's ``send`` never blocks: without a limit a slow broker fills the memory."""
+_DELIVER_WITHIN_S = 60.0
+_CLOSE_WITHIN_S = 5.0
+_LINGER_MS = 5
+_BATCH_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """``fps`` paces the source's frames, ``count`` ends after so many of them; each is sent once
+    under its own stream, or under each of ``streams`` names. Pictures that the source decoded are
+    encoded as JPEG of ``quality`` (1 to 100)."""
+
+    fps: float | None = None
+    count: int | None = None
+    streams: int | None = None
+    quality: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """What was acknowledged so far."""
+
+    records: int
+    size_bytes: int
+    duration_s: float
+
+    def to_json(self) -> dict[str, object]:
+        """The summary of ``--json``."""
+        rate = self.records / self.duration_s if self.duration_s else 0.0
+        return {
+            "sent": self.records,
+            "bytes": self.size_bytes,
+            "duration_s": round(self.duration_s, 3),
+            "frames_per_s": round(rate, 1),
+        }
+
+
+class Feed:
+    """Reads one source and sends each frame to a topic, encoded, with its headers and its digest.
+
+    Owned by: the thread that calls ``run``; acknowledgements arrive on kafka-python's own.
+    """
+
+    def __init__(
+        self, source: Source, address: KafkaAddress, options: FeedOptions, clock: Clock
+    ) -> None:
+        self._source = source
+        self._address = address
+        self._options = options
+        self._clock = clock
+        self._answered = threading.Condition()
+        self._outstanding_bytes = 0
+        self._records = 0
+        self._bytes = 0
+        self._failure: BaseException | None = None
+        self._started_mono_s = clock.monotonic()
+
+    def run(self, stop: threading.Event, tell: Callable[[Fed], None]) -> Fed:
+        """Feeds until the source ends, ``count`` frames were sent or ``stop`` is set; ``tell`` is
+        called with what was acknowledged, several times a second.
+
+        Raises:
+            ConfigError: source or topic aren't there.
+            SourceUnavailable: the source or the cluster doesn't answer.
+            StageFailed: a record was refused, or not acknowledged within a minute.
+        """
+        require_crc32c()
+        if not has_topic(self._address):
+            raise ConfigError(
+                f"{self._address}: there is no topic {self._address.topic!r}; --create makes it"
+            )
+        self._source.open()
+        try:
+            with self._producer() as producer:
+                self._started_mono_s = self._clock.monotonic()
+                for frame in self._frames(stop):
+                    for stream in self._streams_of(frame):
+                        self._send(producer, frame, stream)
+                    tell(self._fed())
+                self._await_room(0)
+        finally:
+            self._source.close()
+        tell(self._fed())
+        return self._fed()
+
+    def _frames(self, stop: threading.Event) -> Iterator[Frame]:
+        pace = Pace(self._clock, self._options.fps)
+        left = self._options.count
+        number = 0
+        while not stop.is_set() and left != 0:
+            room = _POLL_FRAMES if left is None else min(_POLL_FRAMES, left)
+            try:
+                frames = self._source.poll(room, _POLL_S)
+            except SourceExhausted:
+                return
+            for frame in frames:
+                while not pace.wait(number, _POLL_S):
+                    if stop.is_set():
+                        return
+                yield frame
+                number += 1
+            left = None if left is None else left - len(frames)
+
+    def _streams_of(self, frame: Frame) -> list[str]:
+        if self._options.streams is None:
+            return [frame.stream]
+        return [f"{frame.stream}-{number}" for number in range(self._options.streams)]
+
+    def _send(self, producer: KafkaProducer, frame: Frame, stream: str) -> None:
+        if frame.defect is not None:
+            return
+        value = self._encoded(frame.payload)
+        if len(value) > MAX_RECORD_BYTES - 4096:
+            raise StageFailed(
+                f"{frame.frame_id} has {len(value)} bytes, records have {MAX_RECORD_BYTES} at the"
+                " most; lower --quality or make the pictures smaller"
+            )
+        self._await_room(_BYTES_ON_THEIR_WAY - len(value))
+        headers = _headers(frame, stream, value)
+        with self._answered:
+            self._outstanding_bytes += len(value)
+        try:
+            with kafka_errors(self._address, StageFailed):
+                future = producer.send(
+                    self._address.topic, key=stream.encode(), value=value, headers=headers
+                )
+        except MessageSizeTooLargeError as cause:
+            raise StageFailed(f"{frame.frame_id}: {cause}") from cause
+        size_bytes = len(value)
+        future.add_callback(lambda _: self._note(size_bytes, None))
+        future.add_errback(lambda error: self._note(size_bytes, error))
+
+    def _encoded(self, payload: bytes | ImageHwc) -> bytes:
+        if isinstance(payload, bytes):
+            return payload
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._options.quality]
+        done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(payload), quality)
+        if not done:
+            raise StageFailed(f"OpenCV can't encode a picture of shape {payload.shape} as JPEG")
+        return encoded.tobytes()
+
+    def _note(self, size_bytes: int, error: BaseException | None) -> None:
+        with self._answered:
+            self._outstanding_bytes -= size_bytes
+            if error is None:
+                self._records += 1
+                self._bytes += size_bytes
+            else:
+                self._failure = self._failure or error
+            self._answered.notify_all()
+
+    def _await_room(self, at_most_bytes: int) -> None:
+        """Waits until no more than so many bytes are on their way.
+
+        Raises:
+            StageFailed: a record was refused, or nothing was acknowledged for a minute.
+        """
+        until = self._clock.monotonic() + _DELIVER_WITHIN_S + _CLOSE_WITHIN_S
+        with self._answered:
+            has_room = self._answered.wait_for(
+                lambda: self._failure is not None or self._outstanding_bytes <= at_most_bytes,
+                remaining_s(until),
+            )
+        if self._failure is not None:
+            raise StageFailed(_refusal(self._address, self._failure)) from self._failure
+        if not has_room:
+            raise StageFailed(f"{self._address}: nothing was acknowledged within a minute")
+
+    def _fed(self) -> Fed:
+        with self._answered:
+            return Fed(self._records, self._bytes, self._clock.monotonic() - self._started_mono_s)
+
+    @contextlib.contextmanager
+    def _producer(self) -> Iterator[KafkaProducer]:
+        with kafka_errors(self._address):
+            producer = KafkaProducer(
+                **connection_options(self._address),
+                metrics_enabled=False,
+                acks="all",
+                linger_ms=_LINGER_MS,
+                batch_size=_BATCH_BYTES,
+                max_request_size=MAX_RECORD_BYTES,
+                delivery_timeout_ms=int(_DELIVER_WITHIN_S * 1000),
+                allow_auto_create_topics=False,
+            )
+        try:
+            yield producer
+        finally:
+            with contextlib.suppress(Exception):  # a wedged client raises anything
+                producer.close(timeout=_CLOSE_WITHIN_S)
+
+
+def _headers(frame: Frame, stream: str, value: bytes) -> list[tuple[str, bytes]]:
+    digest = hashlib.sha256(value).hexdigest()
+    trace = frame.trace_id or os.urandom(16).hex()
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", f"{stream}/{frame.position.offset}".encode()),
+        ("ce_source", stream.encode()),
+        ("ce_type", FRAME_TYPE.encode()),
+        ("ce_time", rfc3339(frame.captured_at).encode()),
+        ("content-type", _content_type(value)),
+        ("traceparent", f"00-{trace}-{os.urandom(8).hex()}-01".encode()),
+        (SHA256, digest.encode()),
+    ]
+
+
+def _content_type(value: bytes) -> bytes:
+    if value.startswith(b"\x89PNG"):
+        return b"image/png"
+    return b"image/webp" if value[8:12] == b"WEBP" else b"image/jpeg"
+
+
+def _refusal(address: KafkaAddress, error: BaseException) -> str:
+    if isinstance(error, MessageSizeTooLargeError):
+        return (
+            f"{address}: a frame is larger than the topic takes; raise its max.message.bytes"
+            " (a topic made by --create takes 16 MiB), or lower --quality"
+        )
+    return f"{address}: a record wasn't taken: {error!r}"
