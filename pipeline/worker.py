@@ -42,7 +42,8 @@ from pipeline.waiting import WaitingRoom
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
-_CLOSE_WITHIN_S = 5.0
+_CLOSE_WITHIN_S = 10.0
+"""A Kafka member commits and leaves its group in a few seconds."""
 
 
 def usable_cores() -> int:

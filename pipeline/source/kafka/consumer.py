@@ -40,6 +40,7 @@ _JOIN_POLL_S = 0.2
 """Shorter polls while joining restart the join each time, or leave it hanging for ever."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
+_SETTLE_WITHIN_S = 3.0
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 _COMMIT_WITHIN_S = 5.0
@@ -75,6 +76,7 @@ class KafkaSource:
         self._commit_sent_mono_s = 0.0
         self._next_look_mono_s = 0.0
         self._has_joined = False
+        self._is_wedged = False
         self._rebalances = 0
 
     @property
@@ -111,6 +113,7 @@ class KafkaSource:
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
         self._watch = ConsumerWatch()
+        self._is_wedged = False
         self._rebalances = 0
         self._has_joined = True
 
@@ -145,27 +148,50 @@ class KafkaSource:
             if now - self._commit_sent_mono_s < _COMMIT_WITHIN_S:
                 return
             log.warning("%s: a commit wasn't answered; sending the next one", self._info.name)
-        wanted = {
+        news = self._news(assignment, next_offsets)
+        if not news:
+            return
+        with kafka_errors(self._options.address):
+            self._commit = consumer.commit_async(_to_commit(news))
+        self._commit_sent_mono_s = now
+        self._commit.add_callback(lambda _: self._note_commit(news))
+        self._commit.add_errback(self._note_failure)
+
+    def _news(
+        self, assignment: Assignment, next_offsets: Mapping[Partition, int]
+    ) -> dict[Partition, tuple[int, int]]:
+        """What isn't committed yet of the partitions that are ours, as (generation, offset)."""
+        places = {
             partition: (assignment.generation(partition), offset)
             for partition, offset in next_offsets.items()
             if assignment.owns(partition)
         }
-        news = {
+        return {
             partition: place
-            for partition, place in wanted.items()
+            for partition, place in places.items()
             if place > self._committed.get(partition, (0, -1))
         }
-        if not news:
-            return
-        sent = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
-            for partition, (_, offset) in news.items()
-        }
-        with kafka_errors(self._options.address):
-            self._commit = consumer.commit_async(sent)
-        self._commit_sent_mono_s = now
-        self._commit.add_callback(lambda _: self._note_commit(news))
-        self._commit.add_errback(self._note_failure)
+
+    def _settle(self, consumer: KafkaConsumer, assignment: Assignment) -> None:
+        """Commits what is durable, and waits for it: the next owner begins there.
+
+        While the group rebalances no commit is taken, so the rebalance is finished first.
+        """
+        until = self._clock.monotonic() + _SETTLE_WITHIN_S
+        while news := self._news(assignment, self._progress.next_offsets()):
+            is_stable = consumer.group_metadata().state == MemberState.STABLE
+            left_s = until - self._clock.monotonic()
+            if left_s <= 0:
+                log.warning("%s: left with offsets that aren't committed", self._info.name)
+                return
+            try:
+                if is_stable:
+                    consumer.commit(_to_commit(news), timeout_ms=int(left_s * 1000))
+                    self._note_commit(news)
+                else:
+                    consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
+            except KafkaError as error:
+                self._note_failure(error)
 
     def close(self) -> None:
         """See ``Source.close``. Leaves the group, so that others get the partitions at once."""
@@ -174,6 +200,8 @@ class KafkaSource:
             return
         if self._assignment is not None:
             self._assignment.closing()
+            if not self._is_wedged:
+                self._settle(consumer, self._assignment)
         with contextlib.suppress(Exception):  # a wedged client raises anything
             consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN_MS)
         if self._assignment is not None:
@@ -219,6 +247,7 @@ class KafkaSource:
             now, is_stable=is_stable, is_paused=assignment.is_paused, partitions=views
         )
         if complaint is not None:
+            self._is_wedged = True
             raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
         next_offsets = self._progress.next_offsets()
         for view in views:
@@ -252,3 +281,12 @@ class KafkaSource:
         """A commit of a generation that is over fails: the next owner commits these frames."""
         self._metrics.commits.labels("failed").inc()
         log.info("%s: not committed: %r", self._info.name, error)
+
+
+def _to_commit(
+    places: Mapping[Partition, tuple[int, int]],
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
+        for partition, (_, offset) in places.items()
+    }

@@ -1,0 +1,207 @@
+"""The whole worker between two topics of a real broker."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import (
+    IntakeSettings,
+    LifecycleSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
+from pipeline.summary import Summary
+from pipeline.worker import Worker
+from tests.artifacts import publish_tiny
+from tests.flow.process import Headrace
+from tests.kafka.topics import PICTURES, Topics, body, digest_header, judge
+from tests.support import wait_until
+
+pytestmark = pytest.mark.kafka
+
+WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames
+"""Frames that a worker which is killed may have scored and not committed."""
+
+
+@pytest.fixture
+def topics(kafka: str) -> Topics:
+    return Topics(kafka)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> str:
+    publish_tiny(str(tmp_path / "registry"))
+    return str(tmp_path / "registry")
+
+
+def run(topics: Topics, registry: str, frames: int, source: str = "") -> Summary:
+    settings = Settings(
+        sources=(source or topics.source,),
+        sinks=(topics.sink,),
+        model=ModelSettings(name="tiny", registry=registry),
+        server=ServerSettings(enabled=False),
+        lifecycle=LifecycleSettings(max_frames=frames),
+    )
+    return Worker(settings).run()
+
+
+def started(topics: Topics, registry: str) -> Headrace:
+    return Headrace(
+        *("worker", "--source", topics.source, "--sink", topics.sink),
+        *("--model", "tiny", "--registry", registry, "--port", "0", "--json"),
+    )
+
+
+def test_every_record_gets_one_result_in_its_streams_order(topics: Topics, registry: str) -> None:
+    sent = topics.send_pictures(400)
+    summary = run(topics, registry, 400)
+    assert (summary.error, summary.scored) == (None, 400)
+    results = topics.read(topics.results)
+    verdict = judge(sent, results)
+    assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+    assert (verdict.duplicates, verdict.out_of_order) == (0, 0)
+    row = body(results[0])
+    assert results[0].headers["ce_id"].decode() == row["frame_id"]
+    assert results[0].key == row["stream"].encode()
+    assert row["source"] == {
+        "topic": topics.name,
+        "partition": int(row["frame_id"].split("/")[1]),
+        "offset": int(row["frame_id"].split("/")[2]),
+    }
+
+
+def test_records_of_a_plain_producer_work(topics: Topics, registry: str) -> None:
+    """No key and no headers: the stream is the partition, the capture is the record's time."""
+    captured_ms = int(time.time() * 1000) - 5_000
+    (frame_id,) = topics.send(PICTURES[:1], streams=0, timestamp_ms=captured_ms)
+    run(topics, registry, 1)
+    (row,) = [body(each) for each in topics.read(topics.results)]
+    assert row["outcome"] == "scored"
+    assert row["stream"] == "-".join(frame_id.split("/")[:2])
+    assert 5_000 <= row["age_ms"] < 60_000
+    assert row["trace_id"] is None
+
+
+def test_what_can_never_work_goes_to_the_dead_letters_as_it_came(
+    topics: Topics, registry: str
+) -> None:
+    flipped = PICTURES[0][:-100] + bytes([PICTURES[0][-100] ^ 0x10]) + PICTURES[0][-99:]
+    traced = ("traceparent", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")
+    sent = topics.send([flipped], headers=[digest_header(PICTURES[0]), traced])
+    sent += topics.send([b"no picture", None, b""])
+    summary = run(topics, registry, 4)
+    assert (summary.rejected, summary.error) == (4, None)
+    letters = {
+        row.headers["hr-dlq-offset"] + row.headers["hr-dlq-partition"]: row
+        for row in topics.read(topics.dead_letters)
+    }
+    assert len(letters) == 4
+    reasons = sorted(row.headers["hr-dlq-reason"].decode() for row in letters.values())
+    assert reasons == ["corrupt", "empty", "empty", "unsupported_type"]
+    (broken,) = [row for row in letters.values() if row.headers["hr-dlq-reason"] == b"corrupt"]
+    assert broken.value == flipped
+    assert broken.key == b"cam-0"
+    assert broken.headers["traceparent"] == traced[1]
+    assert b"sha256" in broken.headers["hr-dlq-detail"]
+    results = topics.read(topics.results)
+    assert judge(sent, results).lost == frozenset()
+    (row,) = [
+        body(each) for each in results if b"sha256" in each.value and b'"corrupt"' in each.value
+    ]
+    assert row["trace_id"] == "a" * 32
+    assert topics.committed() == 4
+
+
+def test_a_second_run_goes_on_where_the_first_ended(topics: Topics, registry: str) -> None:
+    sent = topics.send_pictures(120)
+    assert run(topics, registry, 50).scored == 50
+    assert topics.committed() == 50
+    assert run(topics, registry, 70).scored == 70
+    verdict = judge(sent, topics.read(topics.results))
+    assert (verdict.lost, verdict.duplicates) == (frozenset(), 0)
+    assert topics.committed() == 120
+
+
+def test_a_live_stream_sheds_what_is_too_old_and_commits_it(topics: Topics, registry: str) -> None:
+    long_ago_ms = int(time.time() * 1000) - 3_600_000
+    old = topics.send(PICTURES, timestamp_ms=long_ago_ms)
+    new = topics.send(PICTURES[:4], streams=4)
+    source = f"{topics.source}&mode=live&max_age=30s"
+    summary = run(topics, registry, len(old) + len(new), source)
+    assert summary.error is None
+    assert summary.received == len(old) + len(new)
+    assert summary.scored <= len(new)
+    assert summary.shed >= len(old)
+    assert topics.committed() == len(old) + len(new)
+    scored = [each for each in topics.read(topics.results) if body(each)["outcome"] == "scored"]
+    assert {each.headers["ce_id"].decode() for each in scored} <= set(new)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_loses_nothing(topics: Topics, registry: str) -> None:
+    sent = topics.send_pictures(500)
+    kills = 0
+    for target in (0, 100, 300):
+        with started(topics, registry) as worker:
+            wait_until(lambda at=target: len(topics.scored_ids()) > at, 60)
+            worker.signal(signal.SIGKILL)
+            kills += 1
+        sent += topics.send_pictures(1000)
+    with started(topics, registry) as worker:
+        wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0, worker.said()
+    verdict = judge(sent, topics.read(topics.results))
+    assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+    assert verdict.duplicates <= WINDOW * kills
+    assert verdict.out_of_order == 0
+    assert topics.committed() == len(sent)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stopped_leaves_no_duplicate(topics: Topics, registry: str) -> None:
+    sent = topics.send_pictures(4000)
+    for _ in range(2):
+        before = len(topics.scored_ids())
+        with started(topics, registry) as worker:
+            wait_until(lambda at=before: len(topics.scored_ids()) > at, 60)
+            worker.signal(signal.SIGTERM)
+            assert worker.end() == 0, worker.said()
+            assert worker.summary()["in_flight"] == 0
+    done = len(topics.scored_ids())
+    assert topics.committed() == done
+    if done < len(sent):
+        assert run(topics, registry, len(sent) - done).error is None
+    verdict = judge(sent, topics.read(topics.results))
+    assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+    assert (verdict.duplicates, verdict.out_of_order) == (0, 0)
+
+
+@pytest.mark.slow
+def test_workers_that_come_and_go_lose_and_double_nothing(topics: Topics, registry: str) -> None:
+    """Each is stopped as a supervisor does it; the partitions wander between them."""
+    sent = topics.send_pictures(1000)
+    workers = [started(topics, registry)]
+    try:
+        for _ in range(4):
+            workers.append(started(topics, registry))
+            workers[-1].until_ready()
+            sent += topics.send_pictures(500)
+            workers[0].signal(signal.SIGTERM)
+            assert workers[0].end() == 0, workers[0].said()
+            workers.pop(0).__exit__()
+        wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+    finally:
+        for worker in workers:
+            worker.signal(signal.SIGTERM)
+            worker.end()
+            worker.__exit__()
+    verdict = judge(sent, topics.read(topics.results))
+    assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+    assert (verdict.duplicates, verdict.out_of_order) == (0, 0)
+    assert topics.committed() == len(sent)

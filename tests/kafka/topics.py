@@ -1,0 +1,170 @@
+"""Topics for tests: frames in, results out, and what must hold between the two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import create_topic
+from tests.support import noise_jpeg
+
+PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of a topic."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, bytes]
+
+
+class Topics:
+    """A topic of frames and one of results, of this test alone, on a real broker."""
+
+    def __init__(self, servers: str, partitions: int = 4) -> None:
+        self.servers = servers
+        self.name = f"frames-{uuid.uuid4().hex[:8]}"
+        self.results = f"{self.name}-results"
+        self.dead_letters = f"{self.name}.dlq"
+        for topic in (self.name, self.results):
+            create_topic(KafkaAddress((servers,), topic), partitions)
+
+    @property
+    def source(self) -> str:
+        """The frames' URL; the group begins anew with each test."""
+        return f"kafka://{self.servers}/{self.name}?group={self.name}&session=6s"
+
+    @property
+    def sink(self) -> str:
+        """The results' URL."""
+        return f"kafka://{self.servers}/{self.results}"
+
+    def send(
+        self,
+        values: Sequence[bytes | None],
+        streams: int = 8,
+        headers: Sequence[tuple[str, bytes]] = (),
+        timestamp_ms: int | None = None,
+    ) -> list[str]:
+        """Produces records, spread over streams as keys; gives the frames' ids."""
+        producer = KafkaProducer(bootstrap_servers=self.servers, linger_ms=5)
+        futures = [
+            producer.send(
+                self.name,
+                value,
+                key=f"cam-{number % streams}".encode() if streams else None,
+                headers=list(headers),
+                timestamp_ms=timestamp_ms,
+            )
+            for number, value in enumerate(values)
+        ]
+        sent = [future.get(30) for future in futures]
+        producer.close(timeout=10)
+        return [f"{each.topic}/{each.partition}/{each.offset}" for each in sent]
+
+    def send_pictures(self, count: int, streams: int = 8) -> list[str]:
+        """Produces small JPEGs with the digest that a feed gives them."""
+        ids: list[str] = []
+        for start in range(0, count, len(PICTURES)):
+            some = PICTURES[: min(len(PICTURES), count - start)]
+            ids += self.send(some, streams)
+        return ids
+
+    def read(self, topic: str) -> list[Row]:
+        """All records of a topic, each partition in order."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        try:
+            numbers = consumer.partitions_for_topic(topic) or set()
+            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            rows: list[Row] = []
+            while any((consumer.position(each) or 0) < ends[each] for each in partitions):
+                for records in consumer.poll(timeout_ms=200).values():
+                    rows += [
+                        Row(
+                            record.partition,
+                            record.offset,
+                            record.key,
+                            record.value or b"",
+                            {name: value for name, value in record.headers if value is not None},
+                        )
+                        for record in records
+                    ]
+            return rows
+        finally:
+            consumer.close(autocommit=False)
+
+    def scored_ids(self) -> Counter[str]:
+        """How often each frame has a result."""
+        return Counter(row.headers["ce_id"].decode() for row in self.read(self.results))
+
+    def committed(self) -> int:
+        """The sum of the group's committed offsets."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.servers, group_id=self.name, enable_auto_commit=False
+        )
+        try:
+            numbers = consumer.partitions_for_topic(self.name) or set()
+            places = [TopicPartition(self.name, number) for number in numbers]
+            return sum(consumer.committed(place) or 0 for place in places)
+        finally:
+            consumer.close(autocommit=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run did to the frames that were sent."""
+
+    lost: frozenset[str]
+    phantom: frozenset[str]
+    duplicates: int
+    out_of_order: int
+
+
+def judge(sent: Sequence[str], results: Sequence[Row]) -> Verdict:
+    """Compares the ids that were sent with the rows of the results. A frame's later rows are
+    duplicates; of the first ones each stream's order must be that of the source."""
+    seen: set[str] = set()
+    duplicates = out_of_order = 0
+    newest: dict[tuple[bytes | None, str], int] = {}
+    for row in results:
+        frame_id = row.headers["ce_id"].decode()
+        if frame_id in seen:
+            duplicates += 1
+            continue
+        seen.add(frame_id)
+        partition, offset = frame_id.rsplit("/", 1)
+        line = (row.key, partition)
+        out_of_order += int(offset) < newest.get(line, -1)
+        newest[line] = max(int(offset), newest.get(line, -1))
+    return Verdict(
+        lost=frozenset(sent) - seen,
+        phantom=frozenset(seen) - frozenset(sent),
+        duplicates=duplicates,
+        out_of_order=out_of_order,
+    )
+
+
+def digest_header(value: bytes) -> tuple[str, bytes]:
+    """The header that promises a value's digest."""
+    return ("hr-sha256", hashlib.sha256(value).hexdigest().encode())
+
+
+def body(row: Row) -> dict:
+    """A result's JSON."""
+    return json.loads(row.value)
