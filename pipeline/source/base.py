@@ -104,8 +104,8 @@ class Source(Protocol):
     def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
         """Remembers, where the source can, that all before these offsets is durable.
 
-        Keyed by ``(topic, partition)``, of all sources; called twice a second, whether there is
-        news or not. Files and cameras have nothing to remember.
+        Keyed by ``(topic, partition)``, of all sources; called ten times a second, whether there
+        is news or not. Files and cameras have nothing to remember.
 
         Raises:
             SourceUnavailable: the connection broke.

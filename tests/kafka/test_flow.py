@@ -24,8 +24,9 @@ from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
 
-WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames
-"""Frames that a worker which is killed may have scored and not committed."""
+WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 250
+"""Frames that a worker which is killed may have scored and not committed: those in flight, and
+those of the last commit and the time until it was sent, at some thousand frames a second."""
 
 
 @pytest.fixture
@@ -204,4 +205,24 @@ def test_workers_that_come_and_go_lose_and_double_nothing(topics: Topics, regist
     verdict = judge(sent, topics.read(topics.results))
     assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
     assert (verdict.duplicates, verdict.out_of_order) == (0, 0)
+    assert topics.committed() == len(sent)
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_frozen_gives_up_what_is_anothers(topics: Topics, registry: str) -> None:
+    """Longer than its session; what it scored of before the freeze may come twice, never less."""
+    sent = topics.send_pictures(3000)
+    with started(topics, registry) as worker:
+        wait_until(lambda: len(topics.scored_ids()) > 100, 60)
+        worker.signal(signal.SIGSTOP)
+        with started(topics, registry) as other:
+            wait_until(lambda: topics.committed() > 1000, 60)
+            worker.signal(signal.SIGCONT)
+            wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+            for each in (other, worker):
+                each.signal(signal.SIGTERM)
+                assert each.end() == 0, each.said()
+    verdict = judge(sent, topics.read(topics.results))
+    assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+    assert verdict.duplicates <= WINDOW
     assert topics.committed() == len(sent)

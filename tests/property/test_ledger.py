@@ -42,11 +42,15 @@ class LedgerMachine(RuleBasedStateMachine):
     def finish_again(self, data: st.DataObject) -> None:
         assert not self.ledger.finish(self.at(data.draw(st.sampled_from(sorted(self.finished)))))
 
-    @rule()
-    def lose_and_get_back_the_partition(self) -> None:
+    @rule(is_told=st.booleans())
+    def lose_and_get_back_the_partition(self, is_told: bool) -> None:
         """A rebalance: what wasn't committed comes again, late outcomes of before are refused."""
         before = [self.at(each) for each in self.offsets if each not in self.finished]
         self.next_offset = self.watermark() or (self.offsets[0] if self.offsets else 0)
+        if is_told:
+            self.ledger.revoke(("t", 0))
+            assert self.ledger.next_offsets() == {}
+            assert self.ledger.in_flight == 0
         self.generation += 1
         self.offsets, self.finished, self.committed = [], set(), 0
         self.arrive(gap=0)

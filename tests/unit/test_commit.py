@@ -69,3 +69,18 @@ def test_partitions_do_not_hold_each_other_back() -> None:
     ledger.add(Position("t", 1, 0))
     ledger.finish(Position("t", 1, 0))
     assert ledger.next_offsets() == {("t", 1): 1}
+
+
+def test_a_partition_that_was_taken_away_has_nothing_to_commit() -> None:
+    ledger = Ledger()
+    for offset in (0, 1):
+        ledger.add(at(offset))
+    ledger.finish(at(0))
+    assert ledger.in_flight_of(("t", 0)) == 1
+    ledger.revoke(("t", 0))
+    ledger.revoke(("never ours", 3))
+    assert (ledger.next_offsets(), ledger.in_flight) == ({}, 0)
+    assert not ledger.finish(at(1))
+    ledger.add(at(0, generation=1))
+    ledger.finish(at(0, generation=1))
+    assert ledger.next_offsets() == {("t", 0): 1}

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 from pipeline.clock import ManualClock
 from pipeline.credits import Credits
 from pipeline.journal import Journal
@@ -91,3 +93,28 @@ def test_a_frame_turned_away_is_received_and_shed() -> None:
     counts = book.counts()
     assert (counts.received, counts.shed) == ({"cam": 1}, {("cam", "overload"): 1})
     assert balanced(counts)
+
+
+def test_a_partition_is_finished_when_its_last_frame_is() -> None:
+    book, _clock = journal()
+    book.admit([frame(0), frame(1), frame(0, stream="other")])
+    assert book.in_flight_of({("cam", 0)}) == 2
+    assert not book.wait_finished({("cam", 0)}, 0.01)
+    finisher = threading.Timer(0.05, lambda: book.finish([scored(frame(0)), scored(frame(1))]))
+    finisher.start()
+    assert book.wait_finished({("cam", 0)}, 10)
+    finisher.join()
+    assert book.in_flight_of({("other", 0)}) == 1
+
+
+def test_frames_of_a_partition_that_was_taken_away_keep_their_outcome_and_credit() -> None:
+    book, _clock = journal(max_frames=2)
+    book.admit([frame(0), frame(1)])
+    book.revoke({("cam", 0)})
+    assert book.wait_finished({("cam", 0)}, 0.0)
+    assert book.room(5) == 0
+    book.finish([scored(frame(0)), scored(frame(1))])
+    assert book.room(5) == 2
+    assert book.next_offsets() == {}
+    assert book.counts().scored == {"cam": 2}
+    assert balanced(book.counts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-JOIN_WITHIN_S = 30.0
+JOIN_WITHIN_S = 15.0
 """A join that takes longer hangs, or another member does: rebuilding is harmless then, too."""
 DELIVER_WITHIN_S = 10.0
 

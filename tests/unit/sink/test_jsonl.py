@@ -171,9 +171,9 @@ def test_a_reader_that_left_ends_the_worker_with_its_reason() -> None:
     os.close(writer)
 
 
-@pytest.mark.parametrize("url", ["", "jsonl", "jsonl:", "ftp:x", "stdout:x", "kafka://h/t", "out"])
+@pytest.mark.parametrize("url", ["", "jsonl", "jsonl:", "ftp:x", "stdout:x", "kafka:t", "out"])
 def test_what_is_no_sink_is_refused_with_what_would_be(url: str) -> None:
-    with pytest.raises(ConfigError, match="expected jsonl:PATH"):
+    with pytest.raises(ConfigError, match="expected kafka://"):
         make_sink(url, SystemClock())
 
 
