@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.headrace-dev
 ARGS ?=
 
 .PHONY: help setup demo test check format bench reference wheel clean \
-	setup-dev setup-camera-tests setup-browser-tests
+	setup-dev setup-camera-tests setup-browser-tests setup-kafka-tests kafka kafka-stop
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
@@ -22,8 +22,14 @@ setup: $(USER_STAMP) ## makes .venv with headrace in it (about two minutes: PyTo
 demo: $(USER_STAMP) ## shows everything at once; ARGS="--seconds 60" ends it
 	@$(BIN)/headrace demo $(ARGS)
 
-test: $(DEV_STAMP) setup-camera-tests setup-browser-tests ## runs all tests
+test: $(DEV_STAMP) setup-camera-tests setup-browser-tests setup-kafka-tests ## runs all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+kafka: ## starts a Kafka broker on 127.0.0.1:9092; ARGS="--port 9192" for another port
+	@PYTHON=$(PYTHON) compose/kafka/run start $(ARGS)
+
+kafka-stop: ## stops it
+	@PYTHON=$(PYTHON) compose/kafka/run stop
 
 check: $(DEV_STAMP) ## lint, format, types, layers, and that the reference is fresh
 	@echo "== ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -69,3 +75,7 @@ setup-camera-tests: ## Debian's RTSP server for the camera tests
 
 setup-browser-tests: ## Debian's Chromium for the test of the page
 	@$(PYTHON) tools/debian_packages.py browser
+
+setup-kafka-tests: ## Java and Maven, and by them a Kafka broker, for the Kafka tests
+	@$(PYTHON) tools/debian_packages.py kafka
+	@PYTHON=$(PYTHON) compose/kafka/run fetch

@@ -20,6 +20,7 @@ GROUPS = {
         "python3-gi",
     ),
     "browser": ("chromium",),
+    "kafka": ("openjdk-17-jre-headless", "maven"),
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -28,6 +29,8 @@ def is_there(group: str) -> bool:
     """Whether the tests of this group can run."""
     if group == "browser":
         return bool(os.environ.get("HEADRACE_CHROMIUM")) or any(map(shutil.which, BROWSERS))
+    if group == "kafka":
+        return all(map(shutil.which, ("java", "mvn")))
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     python = "/usr/bin/python3"
     if shutil.which(python) is None or shutil.which("dpkg-query") is None:
