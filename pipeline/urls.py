@@ -18,7 +18,8 @@ _LOCAL = frozenset({"camera", "dir", "file", "jsonl", "null", "stdout", "synthet
 _HARMLESS = frozenset(
     {
         *("camera", "channel", "codec", "profile", "stream", "subtype", "trackid"),
-        *("fps", "group", "max_age", "mode", "open_timeout", "read_timeout", "start"),
+        *("create", "fps", "group", "max_age", "mode", "open_timeout", "read_timeout", "session"),
+        "start",
     }
 )
 """Options of a URL whose values may be shown. Cameras put passwords and tokens into others."""

@@ -61,7 +61,8 @@ class KafkaSink:
     a failure the producer is made anew, as it may be wedged for good, and all that wasn't
     acknowledged is written again: such rows can be there twice, under the same ``ce_id``.
 
-    ``form`` makes a record of an outcome; with ``creates_topic`` a missing topic is made.
+    ``form`` makes a record of an outcome; a missing topic is made with ``create_partitions``, if
+    that is above 0.
 
     Owned by: the sink thread; acknowledgements arrive on kafka-python's own.
     """
@@ -72,12 +73,12 @@ class KafkaSink:
         form: Callable[[Outcome], Outgoing],
         clock: Clock,
         *,
-        creates_topic: bool = False,
+        create_partitions: int = 0,
     ) -> None:
         self._address = address
         self._form = form
         self._clock = clock
-        self._creates_topic = creates_topic
+        self._create_partitions = create_partitions
         self._producer: KafkaProducer | None = None
         self._round = 0
         self._outstanding: dict[Position, float] = {}
@@ -153,9 +154,12 @@ class KafkaSink:
                 producer.close(timeout=_CLOSE_WITHIN_S)
 
     def _make_topic(self) -> None:
-        if not self._creates_topic:
-            raise ConfigError(f"{self.name}: there is no topic {self._address.topic!r}; create it")
-        if create_topic(self._address, partitions=1):
+        if not self._create_partitions:
+            raise ConfigError(
+                f"{self.name}: there is no topic {self._address.topic!r}; create it, or let"
+                f" '{self.name}?create=PARTITIONS' do it"
+            )
+        if create_topic(self._address, self._create_partitions):
             log.info("made the topic %s", self._address.topic)
 
     def _connect(self) -> KafkaProducer:

@@ -15,6 +15,7 @@ from pipeline.sink.records import Outgoing, dead_letter_record, result_record
 from pipeline.types import Outcome
 from pipeline.wire import encode_row
 
+_MOST_CREATED = 1000
 _EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
 
 
@@ -59,7 +60,7 @@ def make_dead_letters(
     if scheme == "jsonl" and rest:
         return JsonlSink(_path(rest), encode_dead_letter, is_lazy=True)
     if scheme == "kafka":
-        return _kafka(url, dead_letter_record, clock, creates_topic=True)
+        return _kafka(url, dead_letter_record, clock, create_partitions=1)
     if url == "null:":
         return NullSink()
     raise ConfigError(
@@ -82,15 +83,21 @@ def _of(urls: tuple[str, ...], scheme: str) -> list[str]:
 
 
 def _kafka(
-    url: str, form: Callable[[Outcome], Outgoing], clock: Clock, *, creates_topic: bool = False
+    url: str, form: Callable[[Outcome], Outgoing], clock: Clock, *, create_partitions: int = 0
 ) -> Sink:
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka import KafkaSink
 
     address, query = parse_kafka_url(url)
-    if query:
-        raise ConfigError(f"{address}: a Kafka sink takes no options, got {query!r}")
-    return KafkaSink(address, form, clock, creates_topic=creates_topic)
+    name, _, value = query.partition("=")
+    if query and (name != "create" or not value.isdecimal() or not 0 < int(value) <= _MOST_CREATED):
+        raise ConfigError(
+            f"{address}: got {query!r}, expected no option but create=PARTITIONS, which makes the"
+            " topic where it is missing"
+        )
+    return KafkaSink(
+        address, form, clock, create_partitions=int(value) if query else create_partitions
+    )
 
 
 def _path(rest: str) -> Path:

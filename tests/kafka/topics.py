@@ -32,13 +32,13 @@ class Row:
 class Topics:
     """A topic of frames and one of results, of this test alone, on a real broker."""
 
-    def __init__(self, servers: str, partitions: int = 4) -> None:
+    def __init__(self, servers: str, name: str = "") -> None:
         self.servers = servers
-        self.name = f"frames-{uuid.uuid4().hex[:8]}"
+        self.name = name or f"frames-{uuid.uuid4().hex[:8]}"
         self.results = f"{self.name}-results"
         self.dead_letters = f"{self.name}.dlq"
-        for topic in (self.name, self.results):
-            create_topic(KafkaAddress((servers,), topic), partitions)
+        for topic in () if name else (self.name, self.results):
+            create_topic(KafkaAddress((servers,), topic), partitions=4)
 
     @property
     def source(self) -> str:
