@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipeline.config import (
@@ -18,7 +20,8 @@ from pipeline.config import (
 from pipeline.summary import Summary
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny
-from tests.flow.process import Headrace
+from tests.flow.process import Headrace, samples, total
+from tests.kafka.broker import LocalBroker
 from tests.kafka.topics import PICTURES, Topics, body, digest_header, judge
 from tests.support import wait_until
 
@@ -226,3 +229,32 @@ def test_a_worker_that_was_frozen_gives_up_what_is_anothers(topics: Topics, regi
     assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
     assert verdict.duplicates <= WINDOW
     assert topics.committed() == len(sent)
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_killed_and_comes_back_loses_nothing(registry: str) -> None:
+    """Results go on within ten seconds of its return."""
+    with LocalBroker() as broker:
+        topics = Topics(broker.address)
+        sent = topics.send_pictures(6000)
+        with started(topics, registry) as worker:
+            url = worker.until_ready()
+
+            def scored() -> float:
+                found = samples(httpx.get(f"{url}metrics").text)
+                return total(found, "headrace_frames_scored_total")
+
+            wait_until(lambda: scored() > 500, 60)
+            broker.kill()
+            threading.Event().wait(5)  # the outage
+            assert httpx.get(f"{url}healthz").status_code == 200
+            before = scored()
+            broker.start_again()
+            wait_until(lambda: scored() > before, 10)
+            wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+            worker.signal(signal.SIGTERM)
+            assert worker.end() == 0, worker.said()
+        verdict = judge(sent, topics.read(topics.results))
+        assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
+        assert verdict.duplicates <= WINDOW
+        assert topics.committed() == len(sent)

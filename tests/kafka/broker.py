@@ -1,0 +1,99 @@
+"""A Kafka broker of a test's own, to be killed, stopped, frozen and started again."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from compose.kafka.broker import Broker
+from compose.kafka.ports import free_port
+
+_ENDS_WITHIN_S = 20.0
+
+
+class LocalBroker:
+    """A real broker in a process of its own: always the same port, and records that stay until
+    `stop`. As a context manager it starts and stops.
+
+    Owned by: the test's thread. Starting blocks for some seconds and raises ``BrokerError``, which
+    says what to install, where Java or Maven is missing.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="headrace-kafka-"))
+        self._broker = Broker(self._folder / "data", free_port())
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """The bootstrap server, before the first start as well."""
+        return self._broker.address
+
+    @property
+    def pid(self) -> int:
+        """The broker's process; 0 while none runs."""
+        return self._process.pid if self._process is not None else 0
+
+    @property
+    def log(self) -> Path:
+        """Kafka's own log over all starts; it goes with `stop`."""
+        return self._broker.log
+
+    def start(self) -> None:
+        """Starts it and waits until it takes requests."""
+        if self._process is None:
+            self._process = self._broker.start()
+
+    start_again = start
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye to clients, nothing written out."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, and waits for the clean end of it."""
+        self._end(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """Connections stay open and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets a frozen one go on."""
+        self._signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Ends it, frozen or not, and removes what it kept."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        try:
+            self._process.wait(_ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise
+        finally:
+            self._process = None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def __enter__(self) -> LocalBroker:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
