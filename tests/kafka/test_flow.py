@@ -152,12 +152,12 @@ def test_a_killed_worker_loses_nothing(topics: Topics, registry: str) -> None:
     kills = 0
     for target in (0, 100, 300):
         with started(topics, registry) as worker:
-            wait_until(lambda at=target: len(topics.scored_ids()) > at, 60)
+            wait_until(lambda at=target: topics.result_count() > at, 60)
             worker.signal(signal.SIGKILL)
             kills += 1
         sent += topics.send_pictures(1000)
     with started(topics, registry) as worker:
-        wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+        wait_until(lambda: topics.has_all(sent), 90)
         worker.signal(signal.SIGTERM)
         assert worker.end() == 0, worker.said()
     verdict = judge(sent, topics.read(topics.results))
@@ -171,13 +171,13 @@ def test_a_killed_worker_loses_nothing(topics: Topics, registry: str) -> None:
 def test_a_worker_that_is_stopped_leaves_no_duplicate(topics: Topics, registry: str) -> None:
     sent = topics.send_pictures(4000)
     for _ in range(2):
-        before = len(topics.scored_ids())
+        before = topics.result_count()
         with started(topics, registry) as worker:
-            wait_until(lambda at=before: len(topics.scored_ids()) > at, 60)
+            wait_until(lambda at=before: topics.result_count() > at, 60)
             worker.signal(signal.SIGTERM)
             assert worker.end() == 0, worker.said()
             assert worker.summary()["in_flight"] == 0
-    done = len(topics.scored_ids())
+    done = topics.result_count()
     assert topics.committed() == done
     if done < len(sent):
         assert run(topics, registry, len(sent) - done).error is None
@@ -199,7 +199,7 @@ def test_workers_that_come_and_go_lose_and_double_nothing(topics: Topics, regist
             workers[0].signal(signal.SIGTERM)
             assert workers[0].end() == 0, workers[0].said()
             workers.pop(0).__exit__()
-        wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+        wait_until(lambda: topics.has_all(sent), 90)
     finally:
         for worker in workers:
             worker.signal(signal.SIGTERM)
@@ -216,12 +216,12 @@ def test_a_worker_that_was_frozen_gives_up_what_is_anothers(topics: Topics, regi
     """Longer than its session; what it scored of before the freeze may come twice, never less."""
     sent = topics.send_pictures(3000)
     with started(topics, registry) as worker:
-        wait_until(lambda: len(topics.scored_ids()) > 100, 60)
+        wait_until(lambda: topics.result_count() > 100, 60)
         worker.signal(signal.SIGSTOP)
         with started(topics, registry) as other:
             wait_until(lambda: topics.committed() > 1000, 60)
             worker.signal(signal.SIGCONT)
-            wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+            wait_until(lambda: topics.has_all(sent), 90)
             for each in (other, worker):
                 each.signal(signal.SIGTERM)
                 assert each.end() == 0, each.said()
@@ -251,7 +251,7 @@ def test_a_broker_that_is_killed_and_comes_back_loses_nothing(registry: str) -> 
             before = scored()
             broker.start_again()
             wait_until(lambda: scored() > before, 10)
-            wait_until(lambda: len(topics.scored_ids()) == len(sent), 90)
+            wait_until(lambda: topics.has_all(sent), 90)
             worker.signal(signal.SIGTERM)
             assert worker.end() == 0, worker.said()
         verdict = judge(sent, topics.read(topics.results))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, KafkaProducer
@@ -75,12 +74,8 @@ class Topics:
         return [f"{each.topic}/{each.partition}/{each.offset}" for each in sent]
 
     def send_pictures(self, count: int, streams: int = 8) -> list[str]:
-        """Produces small JPEGs with the digest that a feed gives them."""
-        ids: list[str] = []
-        for start in range(0, count, len(PICTURES)):
-            some = PICTURES[: min(len(PICTURES), count - start)]
-            ids += self.send(some, streams)
-        return ids
+        """Produces small JPEGs, as a plain producer does it."""
+        return self.send([PICTURES[number % len(PICTURES)] for number in range(count)], streams)
 
     def read(self, topic: str) -> list[Row]:
         """All records of a topic, each partition in order."""
@@ -110,19 +105,32 @@ class Topics:
         finally:
             consumer.close(autocommit=False)
 
-    def scored_ids(self) -> Counter[str]:
-        """How often each frame has a result."""
-        return Counter(row.headers["ce_id"].decode() for row in self.read(self.results))
+    def result_count(self) -> int:
+        """How many results there are, duplicates included."""
+        return self._ask(self.results, lambda consumer, at: sum(consumer.end_offsets(at).values()))
+
+    def has_all(self, sent: Sequence[str]) -> bool:
+        """Whether each of these frames has a result."""
+        if self.result_count() < len(sent):
+            return False
+        ids = {row.headers["ce_id"].decode() for row in self.read(self.results)}
+        return ids.issuperset(sent)
 
     def committed(self) -> int:
         """The sum of the group's committed offsets."""
+        return self._ask(
+            self.name, lambda consumer, at: sum(consumer.committed(each) or 0 for each in at)
+        )
+
+    def _ask(
+        self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], int]
+    ) -> int:
         consumer = KafkaConsumer(
             bootstrap_servers=self.servers, group_id=self.name, enable_auto_commit=False
         )
         try:
-            numbers = consumer.partitions_for_topic(self.name) or set()
-            places = [TopicPartition(self.name, number) for number in numbers]
-            return sum(consumer.committed(place) or 0 for place in places)
+            numbers = consumer.partitions_for_topic(topic) or set()
+            return question(consumer, [TopicPartition(topic, number) for number in numbers])
         finally:
             consumer.close(autocommit=False)
 
