@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from pipeline.batch import BatchPolicy, buckets
 from pipeline.channel import Channel
 from pipeline.clock import Clock, SystemClock
 from pipeline.config import Settings
+from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
 from pipeline.credits import Credits
 from pipeline.decode import DecodePool
 from pipeline.engine.active import ActiveSlot
@@ -44,24 +44,6 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.25
 _CLOSE_WITHIN_S = 10.0
 """A Kafka member commits and leaves its group in a few seconds."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
-
-
-def default_torch_threads(cores: int) -> int:
-    """One core is left for decoding. Torch threads beyond the cores that are free collapse: a
-    network that made 27 images/s with one thread made 0.4 with two beside a busy process."""
-    return max(1, cores - 1) if cores > 2 else 1
-
-
-def default_decode_threads(cores: int) -> int:
-    """One more than there are cores: between two pictures a thread waits for the interpreter's lock
-    now and then, and another one uses its core meanwhile. That is worth 6 % of a worker's speed on
-    two cores (docs/measurements.md)."""
-    return cores + 1
 
 
 class Worker:

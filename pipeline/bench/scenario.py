@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.config import DecodeSettings, ModelSettings, ServerSettings, Settings
+from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec
-from pipeline.worker import default_decode_threads, default_torch_threads
 
 PICTURE_WH = (640, 360)
 QUALITY = 93

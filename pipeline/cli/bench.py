@@ -78,9 +78,9 @@ def _scenario(folder: str, decode: str, quality: int, frames: int, rounds: int) 
     from pipeline.artifact.manifest import Contract
     from pipeline.artifact.registry import Registry
     from pipeline.bench.scenario import Scenario, make_pictures, this_machine
+    from pipeline.cores import usable_cores
     from pipeline.digits.data import LABELS
     from pipeline.preprocess import PreprocessSpec, load_sample
-    from pipeline.worker import usable_cores
     from trainer.export import GOLDEN_COUNT, About, make_draft
     from trainer.nets import REFERENCE_SIZE, build_net
     from trainer.served import TRAINING_NORMALISATION, ServedNetwork

@@ -15,6 +15,7 @@ from pipeline.artifact.registry import Registry
 from pipeline.batch import buckets
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
+from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.loading import Loader
 from pipeline.engine.torchscript import choose_device, use_threads
@@ -32,7 +33,6 @@ from pipeline.source.base import Source
 from pipeline.source.url import Surroundings, make_sources
 from pipeline.types import Frame
 from pipeline.urls import mask_text, mask_url
-from pipeline.worker import default_decode_threads, default_torch_threads, usable_cores
 
 _FIRST_FRAME_WITHIN_S = 10.0
 """Above every camera's own time-outs, 5 s to open and 5 s to read unless its URL says more."""
