@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from kafka import KafkaProducer
 
 from pipeline.config import (
     IntakeSettings,
@@ -119,6 +120,25 @@ def test_what_can_never_work_goes_to_the_dead_letters_as_it_came(
     ]
     assert row["trace_id"] == "a" * 32
     assert topics.committed() == 4
+
+
+def test_the_lag_ends_though_the_last_record_is_no_frame(topics: Topics, registry: str) -> None:
+    """A transaction's marker takes an offset that no consumer is given."""
+    producer = KafkaProducer(bootstrap_servers=topics.servers, transactional_id=topics.name)
+    producer.init_transactions()
+    producer.begin_transaction()
+    futures = [producer.send(topics.name, each, partition=0) for each in PICTURES[:3]]
+    producer.commit_transaction()
+    assert [future.get(10).offset for future in futures] == [0, 1, 2]
+    producer.close(timeout=10)
+    with started(topics, registry) as worker:
+        url = worker.until_ready()
+        wait_until(lambda: topics.committed() == 4, 30)
+        lag = "headrace_consumer_lag_records"
+        wait_until(lambda: total(samples(httpx.get(f"{url}metrics").text), lag) == 0, 10)
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0, worker.said()
+    assert topics.result_count() == 3
 
 
 def test_a_second_run_goes_on_where_the_first_ended(topics: Topics, registry: str) -> None:

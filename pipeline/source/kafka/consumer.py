@@ -40,7 +40,8 @@ _JOIN_POLL_S = 0.2
 """Shorter polls while joining restart the join each time, or leave it hanging for ever."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
-_SETTLE_WITHIN_S = 3.0
+_SETTLE_WITHIN_MS = 3_000
+_SETTLING_POLLS = 15
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 _COMMIT_WITHIN_S = 5.0
@@ -72,6 +73,8 @@ class KafkaSource:
         self._watch = ConsumerWatch()
         self._carried: deque[Frame] = deque()
         self._committed: dict[Partition, tuple[int, int]] = {}
+        self._idle: dict[Partition, int] = {}
+        self._shown: frozenset[Partition] = frozenset()
         self._commit: Future[Any] | None = None
         self._commit_sent_mono_s = 0.0
         self._next_look_mono_s = 0.0
@@ -162,9 +165,12 @@ class KafkaSource:
     ) -> dict[Partition, tuple[int, int]]:
         """What isn't committed yet of the partitions that are ours, as (generation, offset)."""
         places = {
-            partition: (assignment.generation(partition), offset)
-            for partition, offset in next_offsets.items()
-            if assignment.owns(partition)
+            partition: (
+                assignment.generation(partition),
+                max(next_offsets.get(partition, 0), self._idle.get(partition, 0)),
+            )
+            for partition in assignment.owned
+            if partition in next_offsets or partition in self._idle
         }
         return {
             partition: place
@@ -177,21 +183,19 @@ class KafkaSource:
 
         While the group rebalances no commit is taken, so the rebalance is finished first.
         """
-        until = self._clock.monotonic() + _SETTLE_WITHIN_S
-        while news := self._news(assignment, self._progress.next_offsets()):
-            is_stable = consumer.group_metadata().state == MemberState.STABLE
-            left_s = until - self._clock.monotonic()
-            if left_s <= 0:
-                log.warning("%s: left with offsets that aren't committed", self._info.name)
+        for _ in range(_SETTLING_POLLS):
+            news = self._news(assignment, self._progress.next_offsets())
+            if not news:
                 return
             try:
-                if is_stable:
-                    consumer.commit(_to_commit(news), timeout_ms=int(left_s * 1000))
+                if consumer.group_metadata().state == MemberState.STABLE:
+                    consumer.commit(_to_commit(news), timeout_ms=_SETTLE_WITHIN_MS)
                     self._note_commit(news)
-                else:
-                    consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
+                    continue
             except KafkaError as error:
                 self._note_failure(error)
+            consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
+        log.warning("%s: left with offsets that aren't committed", self._info.name)
 
     def close(self) -> None:
         """See ``Source.close``. Leaves the group, so that others get the partitions at once."""
@@ -200,9 +204,10 @@ class KafkaSource:
             return
         if self._assignment is not None:
             self._assignment.closing()
-            if not self._is_wedged:
-                self._settle(consumer, self._assignment)
         with contextlib.suppress(Exception):  # a wedged client raises anything
+            if self._assignment is not None and not self._is_wedged:
+                self._settle(consumer, self._assignment)
+        with contextlib.suppress(Exception):
             consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN_MS)
         if self._assignment is not None:
             self._assignment.drop_all()
@@ -249,16 +254,34 @@ class KafkaSource:
         if complaint is not None:
             self._is_wedged = True
             raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
-        next_offsets = self._progress.next_offsets()
+        self._note_idle(views)
+        done = {**self._progress.next_offsets(), **self._idle}
         for view in views:
-            done = next_offsets.get((self._info.name, view.partition), view.position)
-            labels = (self._info.name, str(view.partition))
-            self._metrics.consumer_lag.labels(*labels).set(max(0, view.end - done))
+            behind = view.end - done.get((self._info.name, view.partition), view.position)
+            lag = self._metrics.consumer_lag.labels(self._info.name, str(view.partition))
+            lag.set(max(0, behind))
+
+    def _note_idle(self, views: Sequence[PartitionView]) -> None:
+        """Partitions of which nothing is under way are done up to where they are read. Their last
+        record may be no frame (the marker of a transaction), and a lag that never ends is an alarm.
+        """
+        waiting = {frame.position.partition for frame in self._carried}
+        self._idle = {
+            (self._info.name, view.partition): view.position
+            for view in views
+            if view.position >= 0
+            and view.partition not in waiting
+            and not self._progress.in_flight_of([(self._info.name, view.partition)])
+        }
 
     def _follow_rebalance(self, assignment: Assignment) -> None:
         """Lets go of frames that were polled, not handed out, and now are another worker's."""
         self._metrics.consumer_rebalances.inc(assignment.rebalances - self._rebalances)
         self._rebalances = assignment.rebalances
+        self._idle.clear()
+        for topic, number in self._shown - assignment.owned:
+            self._metrics.consumer_lag.remove(topic, str(number))
+        self._shown = assignment.owned
         self._carried = deque(
             frame for frame in self._carried if assignment.is_current(frame.position)
         )
