@@ -98,7 +98,8 @@ class Intake:
         try:
             self._take_all(quota, poll_frames, stop)
             self.done.set()
-            while not durable.wait(_POLL_S):
+            # Often: a Kafka group that is being joined hangs where a member rests between polls.
+            while not durable.wait(_TURN_S):
                 self._keep_alive()
             self._next_commit_mono_s = 0.0
             self._keep_alive()
@@ -178,7 +179,7 @@ class Intake:
         A source that went away meanwhile gives its frames again when it is back: nothing is lost.
         """
         try:
-            if self._is_open and self._info.delivery == "lossless":
+            if self._is_open:
                 self._source.poll(0, 0.0)
         except (SourceExhausted, SourceUnavailable):
             self._is_open = False

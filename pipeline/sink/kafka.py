@@ -94,11 +94,6 @@ class KafkaSink:
     def open(self) -> None:
         """See ``Sink.open``. Blocks up to twenty seconds."""
         require_crc32c()
-        try:
-            if not has_topic(self._address):
-                self._make_topic()
-        except SourceUnavailable as cause:
-            raise SinkUnavailable(str(cause)) from cause
         self._connect()
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
@@ -142,6 +137,11 @@ class KafkaSink:
         if self._failure is not None:
             failure = self._failure
             self._give_up()
+            if isinstance(failure, MessageSizeTooLargeError):
+                raise StageFailed(
+                    f"{self.name}: a record is larger than the topic takes, and will be the next"
+                    " time; raise its max.message.bytes (16777216 takes every frame)"
+                ) from failure
             with kafka_errors(self._address, SinkUnavailable):
                 raise failure
         return ()
@@ -153,16 +153,22 @@ class KafkaSink:
             with contextlib.suppress(Exception):  # a wedged client raises anything
                 producer.close(timeout=_CLOSE_WITHIN_S)
 
-    def _make_topic(self) -> None:
-        if not self._create_partitions:
-            raise ConfigError(
-                f"{self.name}: there is no topic {self._address.topic!r}; create it, or let"
-                f" '{self.name}?create=PARTITIONS' do it"
-            )
-        if create_topic(self._address, self._create_partitions):
-            log.info("made the topic %s", self._address.topic)
+    def _require_topic(self) -> None:
+        try:
+            if has_topic(self._address):
+                return
+            if not self._create_partitions:
+                raise ConfigError(
+                    f"{self.name}: there is no topic {self._address.topic!r}; create it, or let"
+                    f" '{self.name}?create=PARTITIONS' do it"
+                )
+            if create_topic(self._address, self._create_partitions):
+                log.info("made the topic %s", self._address.topic)
+        except SourceUnavailable as cause:
+            raise SinkUnavailable(str(cause)) from cause
 
     def _connect(self) -> KafkaProducer:
+        self._require_topic()
         with kafka_errors(self._address, SinkUnavailable):
             producer = self._producer = KafkaProducer(
                 **connection_options(self._address),

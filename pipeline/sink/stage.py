@@ -48,6 +48,7 @@ class SinkStage:
         self._metrics = metrics
         self._clock = clock
         self._outstanding: deque[Outcome] = deque()
+        self._losing_since_mono_s: float | None = None
         self._abandoned = threading.Event()
         self._duration_s = metrics.stage_duration.series("sink").observe
 
@@ -122,8 +123,18 @@ class SinkStage:
     ) -> Sequence[Outcome]:
         """What became durable; writes all that is outstanding again where the sink lost it."""
         try:
-            return sink.collect(_WAIT_S)
+            durable = sink.collect(_WAIT_S)
+            if durable:
+                self._losing_since_mono_s = None
+            return durable
         except SinkUnavailable as error:
+            now = self._clock.monotonic()
+            self._losing_since_mono_s = self._losing_since_mono_s or now
+            if now - self._losing_since_mono_s > retry_for_s:
+                raise StageFailed(
+                    f"{sink.name} loses what is written to it: {error}; gave up after"
+                    f" {retry_for_s:g} s (`sink.retry_for_s`)"
+                ) from error
             log.warning("%s lost results (%s): writing them again", sink.name, error)
             self._metrics.sink_retries.inc()
             self._retrying(sink, lambda: sink.write(outstanding), retry_for_s)

@@ -83,7 +83,11 @@ def _of(urls: tuple[str, ...], scheme: str) -> list[str]:
 
 
 def _kafka(
-    url: str, form: Callable[[Outcome], Outgoing], clock: Clock, *, create_partitions: int = 0
+    url: str,
+    form: Callable[[Outcome], Outgoing],
+    clock: Clock,
+    *,
+    create_partitions: int = 0,
 ) -> Sink:
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka import KafkaSink
@@ -95,9 +99,8 @@ def _kafka(
             f"{address}: got {query!r}, expected no option but create=PARTITIONS, which makes the"
             " topic where it is missing"
         )
-    return KafkaSink(
-        address, form, clock, create_partitions=int(value) if query else create_partitions
-    )
+    partitions = int(value) if query else create_partitions
+    return KafkaSink(address, form, clock, create_partitions=partitions)
 
 
 def _path(rest: str) -> Path:

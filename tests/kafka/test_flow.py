@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from pipeline.config import (
     IntakeSettings,
@@ -28,9 +29,9 @@ from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
 
-WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 250
+WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
 """Frames that a worker which is killed may have scored and not committed: those in flight, and
-those of the last commit and the time until it was sent, at some thousand frames a second."""
+those between two commits and on the way of one, some thousand a second on a busy machine."""
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def registry(tmp_path: Path) -> str:
     return str(tmp_path / "registry")
 
 
-def run(topics: Topics, registry: str, frames: int, source: str = "") -> Summary:
+def run(topics: Topics, registry: str, frames: int, source: str = "", sink: str = "") -> Summary:
     settings = Settings(
         sources=(source or topics.source,),
         sinks=(topics.sink,),
@@ -164,6 +165,20 @@ def test_a_live_stream_sheds_what_is_too_old_and_commits_it(topics: Topics, regi
     assert topics.committed() == len(old) + len(new)
     scored = [each for each in topics.read(topics.results) if body(each)["outcome"] == "scored"]
     assert {each.headers["ce_id"].decode() for each in scored} <= set(new)
+
+
+def test_a_dead_letter_that_its_topic_does_not_take_ends_the_worker_with_the_setting(
+    topics: Topics, registry: str
+) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=topics.servers)
+    small = {"num_partitions": 1, "configs": {"max.message.bytes": "20000"}}
+    admin.create_topics({topics.dead_letters: small})
+    admin.close()
+    topics.send([os.urandom(100_000)])
+    summary = run(topics, registry, 1)
+    assert "max.message.bytes" in str(summary.error)
+    assert (summary.exit_code, summary.in_flight) == (1, 1)
+    assert topics.committed() == 0
 
 
 @pytest.mark.slow

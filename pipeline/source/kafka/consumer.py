@@ -41,7 +41,8 @@ _JOIN_POLL_S = 0.2
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _SETTLE_WITHIN_MS = 3_000
-_SETTLING_POLLS = 15
+_SETTLING_POLLS = 5
+_SETTLING_POLL_MS = 1_000
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 _COMMIT_WITHIN_S = 5.0
@@ -78,6 +79,7 @@ class KafkaSource:
         self._commit: Future[Any] | None = None
         self._commit_sent_mono_s = 0.0
         self._next_look_mono_s = 0.0
+        self._polled_mono_s = 0.0
         self._has_joined = False
         self._is_wedged = False
         self._rebalances = 0
@@ -116,6 +118,7 @@ class KafkaSource:
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
         self._watch = ConsumerWatch()
+        self._polled_mono_s = self._clock.monotonic()
         self._is_wedged = False
         self._rebalances = 0
         self._has_joined = True
@@ -124,6 +127,7 @@ class KafkaSource:
         """See ``Source.poll``. Blocks for up to a quarter of the session while partitions are given
         up."""
         consumer, assignment = self._opened()
+        self._check_membership()
         self._set_paused(room < 1)
         is_stable = consumer.group_metadata().state == MemberState.STABLE
         wait_s = timeout_s if is_stable else max(timeout_s, _JOIN_POLL_S)
@@ -133,7 +137,7 @@ class KafkaSource:
             batches = consumer.poll(timeout_ms=int(wait_s * 1000), max_records=max(1, room))
         if assignment.rebalances != self._rebalances:
             self._follow_rebalance(assignment)
-        now = self._clock.monotonic()
+        now = self._polled_mono_s = self._clock.monotonic()
         for partition, records in batches.items():
             if assignment.owns((partition.topic, partition.partition)):
                 generation = assignment.generation((partition.topic, partition.partition))
@@ -181,8 +185,11 @@ class KafkaSource:
     def _settle(self, consumer: KafkaConsumer, assignment: Assignment) -> None:
         """Commits what is durable, and waits for it: the next owner begins there.
 
-        While the group rebalances no commit is taken, so the rebalance is finished first.
+        While the group rebalances no commit is taken, so the rebalance is finished first: by long
+        polls that no record ends early, as a join that a poll leaves half-way can hang.
         """
+        consumer.pause(*(TopicPartition(*each) for each in assignment.owned))
+        assignment.is_paused = True
         for _ in range(_SETTLING_POLLS):
             news = self._news(assignment, self._progress.next_offsets())
             if not news:
@@ -194,7 +201,7 @@ class KafkaSource:
                     continue
             except KafkaError as error:
                 self._note_failure(error)
-            consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
+            consumer.poll(timeout_ms=_SETTLING_POLL_MS, max_records=1)
         log.warning("%s: left with offsets that aren't committed", self._info.name)
 
     def close(self) -> None:
@@ -213,6 +220,21 @@ class KafkaSource:
             self._assignment.drop_all()
         self._carried.clear()
         self._commit = None
+
+    def _check_membership(self) -> None:
+        """After a silence longer than the session (a frozen process) the partitions are another's,
+        and the client goes on delivering them until a heartbeat is answered.
+
+        Raises:
+            SourceUnavailable: it was silent; what comes next must be asked for as a new member.
+        """
+        silent_s = self._clock.monotonic() - self._polled_mono_s
+        if silent_s > self._options.session_s:
+            self._is_wedged = True
+            raise SourceUnavailable(
+                f"{self._info.name}: this worker was silent for {silent_s:.0f} s, its session is"
+                f" {self._options.session_s:g} s; joining again"
+            )
 
     def _opened(self) -> tuple[KafkaConsumer, Assignment]:
         if self._consumer is None or self._assignment is None:
