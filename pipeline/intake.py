@@ -98,8 +98,7 @@ class Intake:
         try:
             self._take_all(quota, poll_frames, stop)
             self.done.set()
-            # Often: a Kafka group that is being joined hangs where a member rests between polls.
-            while not durable.wait(_TURN_S):
+            while not durable.wait(_POLL_S):
                 self._keep_alive()
             self._next_commit_mono_s = 0.0
             self._keep_alive()

@@ -41,8 +41,7 @@ _JOIN_POLL_S = 0.2
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _SETTLE_WITHIN_MS = 3_000
-_SETTLING_POLLS = 5
-_SETTLING_POLL_MS = 1_000
+_SETTLING_POLLS = 15
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 _COMMIT_WITHIN_S = 5.0
@@ -185,11 +184,8 @@ class KafkaSource:
     def _settle(self, consumer: KafkaConsumer, assignment: Assignment) -> None:
         """Commits what is durable, and waits for it: the next owner begins there.
 
-        While the group rebalances no commit is taken, so the rebalance is finished first: by long
-        polls that no record ends early, as a join that a poll leaves half-way can hang.
+        While the group rebalances no commit is taken, so the rebalance is finished first.
         """
-        consumer.pause(*(TopicPartition(*each) for each in assignment.owned))
-        assignment.is_paused = True
         for _ in range(_SETTLING_POLLS):
             news = self._news(assignment, self._progress.next_offsets())
             if not news:
@@ -201,7 +197,7 @@ class KafkaSource:
                     continue
             except KafkaError as error:
                 self._note_failure(error)
-            consumer.poll(timeout_ms=_SETTLING_POLL_MS, max_records=1)
+            consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
         log.warning("%s: left with offsets that aren't committed", self._info.name)
 
     def close(self) -> None:
