@@ -62,7 +62,7 @@ class KafkaSink:
     acknowledged is written again: such rows can be there twice, under the same ``ce_id``.
 
     ``form`` makes a record of an outcome; a missing topic is made with ``create_partitions``, if
-    that is above 0.
+    that is above 0; with ``is_lazy`` all that waits for the first record.
 
     Owned by: the sink thread; acknowledgements arrive on kafka-python's own.
     """
@@ -74,11 +74,13 @@ class KafkaSink:
         clock: Clock,
         *,
         create_partitions: int = 0,
+        is_lazy: bool = False,
     ) -> None:
         self._address = address
         self._form = form
         self._clock = clock
         self._create_partitions = create_partitions
+        self._is_lazy = is_lazy
         self._producer: KafkaProducer | None = None
         self._round = 0
         self._outstanding: dict[Position, float] = {}
@@ -92,9 +94,10 @@ class KafkaSink:
         return str(self._address)
 
     def open(self) -> None:
-        """See ``Sink.open``. Blocks up to twenty seconds."""
+        """See ``Sink.open``. Blocks up to twenty seconds; connects later if it is lazy."""
         require_crc32c()
-        self._connect()
+        if not self._is_lazy:
+            self._connect()
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """See ``Sink.write``. What is on its way already isn't sent again."""

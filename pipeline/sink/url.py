@@ -60,7 +60,7 @@ def make_dead_letters(
     if scheme == "jsonl" and rest:
         return JsonlSink(_path(rest), encode_dead_letter, is_lazy=True)
     if scheme == "kafka":
-        return _kafka(url, dead_letter_record, clock, create_partitions=1)
+        return _kafka(url, dead_letter_record, clock, create_partitions=1, is_lazy=True)
     if url == "null:":
         return NullSink()
     raise ConfigError(
@@ -88,6 +88,7 @@ def _kafka(
     clock: Clock,
     *,
     create_partitions: int = 0,
+    is_lazy: bool = False,
 ) -> Sink:
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka import KafkaSink
@@ -100,7 +101,7 @@ def _kafka(
             " topic where it is missing"
         )
     partitions = int(value) if query else create_partitions
-    return KafkaSink(address, form, clock, create_partitions=partitions)
+    return KafkaSink(address, form, clock, create_partitions=partitions, is_lazy=is_lazy)
 
 
 def _path(rest: str) -> Path:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,9 @@ from pipeline.config import (
     ServerSettings,
     Settings,
 )
+from pipeline.errors import ConfigError
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import has_topic
 from pipeline.summary import Summary
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny
@@ -179,6 +183,18 @@ def test_a_dead_letter_that_its_topic_does_not_take_ends_the_worker_with_the_set
     assert "max.message.bytes" in str(summary.error)
     assert (summary.exit_code, summary.in_flight) == (1, 1)
     assert topics.committed() == 0
+
+
+def test_a_source_that_is_not_there_leaves_no_topic_behind(kafka: str, registry: str) -> None:
+    topics = Topics(kafka, f"never-made-{uuid.uuid4().hex[:8]}")
+    settings = Settings(
+        sources=(topics.source,),
+        sinks=("null:",),
+        model=ModelSettings(name="tiny", registry=registry),
+        server=ServerSettings(enabled=False),
+    )
+    assert isinstance(Worker(settings).run().error, ConfigError)
+    assert not has_topic(KafkaAddress((kafka,), topics.dead_letters))
 
 
 @pytest.mark.slow

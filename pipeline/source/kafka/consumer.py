@@ -36,12 +36,15 @@ from pipeline.types import Frame
 
 log = logging.getLogger(__name__)
 
-_JOIN_POLL_S = 0.2
-"""Shorter polls while joining restart the join each time, or leave it hanging for ever."""
+_SHORTEST_POLL_S = 0.5
+"""New metadata may start a rebalance inside any poll, and one that ends before the rebalance does
+leaves it hanging for ever: by the next poll the reason to join is gone, and kafka-python looks for
+the reason, not for the join that is under way (3.0.12, ``join_group_async``). Polls with records
+end early all the same."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _SETTLE_WITHIN_MS = 3_000
-_SETTLING_POLLS = 15
+_SETTLING_POLLS = 6
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 _COMMIT_WITHIN_S = 5.0
@@ -123,15 +126,12 @@ class KafkaSource:
         self._has_joined = True
 
     def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
-        """See ``Source.poll``. Blocks for up to a quarter of the session while partitions are given
-        up."""
+        """See ``Source.poll``. Blocks for half a second where nothing comes, whatever ``timeout_s``
+        is, and for up to a quarter of the session while partitions are given up."""
         consumer, assignment = self._opened()
         self._check_membership()
         self._set_paused(room < 1)
-        is_stable = consumer.group_metadata().state == MemberState.STABLE
-        wait_s = timeout_s if is_stable else max(timeout_s, _JOIN_POLL_S)
-        if self._carried:
-            wait_s = 0.0
+        wait_s = max(timeout_s, _SHORTEST_POLL_S)
         with kafka_errors(self._options.address):
             batches = consumer.poll(timeout_ms=int(wait_s * 1000), max_records=max(1, room))
         if assignment.rebalances != self._rebalances:
@@ -197,7 +197,7 @@ class KafkaSource:
                     continue
             except KafkaError as error:
                 self._note_failure(error)
-            consumer.poll(timeout_ms=int(_JOIN_POLL_S * 1000), max_records=1)
+            consumer.poll(timeout_ms=int(_SHORTEST_POLL_S * 1000), max_records=1)
         log.warning("%s: left with offsets that aren't committed", self._info.name)
 
     def close(self) -> None:
