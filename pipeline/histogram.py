@@ -76,7 +76,10 @@ class Histogram(Collector):
     def series(self, label_value: str) -> Series:
         """The series of a label's value, made where there is none yet."""
         with self._lock:
-            return self._series.setdefault(label_value, Series(self._bounds))
+            series = self._series.get(label_value)
+            if series is None:
+                series = self._series[label_value] = Series(self._bounds)
+            return series
 
     def observe(self, value: float) -> None:
         """Counts one value; for histograms without a label."""
