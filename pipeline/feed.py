@@ -13,18 +13,18 @@ import numpy as np
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 
-from pipeline.channel import remaining_s
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SourceExhausted, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
     MAX_RECORD_BYTES,
-    connection_options,
+    close_producer,
     has_topic,
     kafka_errors,
+    make_producer,
     require_crc32c,
 )
-from pipeline.kafka.record import FRAME_TYPE, SHA256
+from pipeline.kafka.record import FRAME_TYPE, SHA256, event_headers, utf8
 from pipeline.opencv import cv2
 from pipeline.source.base import Source
 from pipeline.source.pacing import Pace
@@ -36,8 +36,7 @@ _POLL_S = 0.2
 _BYTES_ON_THEIR_WAY = 32 << 20
 """kafka-python's ``send`` never blocks: without a limit a slow broker fills the memory."""
 _DELIVER_WITHIN_S = 60.0
-_CLOSE_WITHIN_S = 5.0
-_LINGER_MS = 5
+_GRACE_S = 5.0
 _BATCH_BYTES = 1 << 20
 
 
@@ -159,7 +158,7 @@ class Feed:
         try:
             with kafka_errors(self._address, StageFailed):
                 future = producer.send(
-                    self._address.topic, key=stream.encode(), value=value, headers=headers
+                    self._address.topic, key=utf8(stream), value=value, headers=headers
                 )
         except MessageSizeTooLargeError as cause:
             raise StageFailed(f"{frame.frame_id}: {cause}") from cause
@@ -192,11 +191,10 @@ class Feed:
         Raises:
             StageFailed: a record was refused, or nothing was acknowledged for a minute.
         """
-        until = self._clock.monotonic() + _DELIVER_WITHIN_S + _CLOSE_WITHIN_S
         with self._answered:
             has_room = self._answered.wait_for(
                 lambda: self._failure is not None or self._outstanding_bytes <= at_most_bytes,
-                remaining_s(until),
+                _DELIVER_WITHIN_S + _GRACE_S,
             )
         if self._failure is not None:
             raise StageFailed(_refusal(self._address, self._failure)) from self._failure
@@ -210,35 +208,21 @@ class Feed:
     @contextlib.contextmanager
     def _producer(self) -> Iterator[KafkaProducer]:
         with kafka_errors(self._address):
-            producer = KafkaProducer(
-                **connection_options(self._address),
-                metrics_enabled=False,
-                acks="all",
-                linger_ms=_LINGER_MS,
-                batch_size=_BATCH_BYTES,
-                max_request_size=MAX_RECORD_BYTES,
-                delivery_timeout_ms=int(_DELIVER_WITHIN_S * 1000),
-                allow_auto_create_topics=False,
-            )
+            producer = make_producer(self._address, _DELIVER_WITHIN_S, batch_size=_BATCH_BYTES)
         try:
             yield producer
         finally:
-            with contextlib.suppress(Exception):  # a wedged client raises anything
-                producer.close(timeout=_CLOSE_WITHIN_S)
+            close_producer(producer)
 
 
 def _headers(frame: Frame, stream: str, value: bytes) -> list[tuple[str, bytes]]:
-    digest = hashlib.sha256(value).hexdigest()
     trace = frame.trace_id or os.urandom(16).hex()
     return [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", f"{stream}/{frame.position.offset}".encode()),
-        ("ce_source", stream.encode()),
-        ("ce_type", FRAME_TYPE.encode()),
+        *event_headers(f"{stream}/{frame.position.offset}", stream, FRAME_TYPE),
         ("ce_time", rfc3339(frame.captured_at).encode()),
         ("content-type", _content_type(value)),
         ("traceparent", f"00-{trace}-{os.urandom(8).hex()}-01".encode()),
-        (SHA256, digest.encode()),
+        (SHA256, hashlib.sha256(value).hexdigest().encode()),
     ]
 
 

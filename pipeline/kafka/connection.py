@@ -1,16 +1,13 @@
-"""Connections to a Kafka cluster: what consumer, producer and admin have in common.
-
-kafka-python ships no types, so what comes from it is ``Any`` here and in the two clients.
-"""
+"""Connections to a Kafka cluster: what consumer, producer and admin have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import kafka.record.util
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import (
     AuthorizationError,
     KafkaConnectionError,
@@ -27,6 +24,9 @@ MAX_RECORD_BYTES = 16 << 20
 """A frame's record at the most. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
 
 _CONNECT_WITHIN_MS = 10_000
+_CLOSE_WITHIN_S = 5.0
+_LINGER_MS = 5
+"""Records that come one by one share a request; a result is that much later at the most."""
 _MOST_RECONNECT_BACKOFF_MS = 1_000
 """kafka-python's default of 30 s keeps a client silent for most of a minute after its broker is
 back (measured: 52 to 58 s)."""
@@ -71,6 +71,28 @@ def kafka_errors(
         raise retry(f"{address}: {_words(cause)}") from cause
     except OSError as cause:
         raise retry(f"{address}: {cause}") from cause
+
+
+def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -> KafkaProducer:
+    """Connects a producer whose records are acknowledged by all replicas in sync. Blocks up to ten
+    seconds; raises kafka-python's own errors, see ``kafka_errors``."""
+    return KafkaProducer(
+        **connection_options(address),
+        metrics_enabled=False,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=_LINGER_MS,
+        max_request_size=MAX_RECORD_BYTES,
+        delivery_timeout_ms=int(deliver_within_s * 1000),
+        allow_auto_create_topics=False,
+        **more,
+    )
+
+
+def close_producer(producer: KafkaProducer) -> None:
+    """Closes it within seconds, whatever state it is in. Never raises."""
+    with suppress(Exception):  # a wedged client raises anything
+        producer.close(timeout=_CLOSE_WITHIN_S)
 
 
 def has_topic(address: KafkaAddress) -> bool:

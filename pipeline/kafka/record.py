@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from pipeline.types import Headers
-
 FRAME_TYPE = "io.headrace.frame.v1"
 RESULT_TYPE = "io.headrace.result.v1"
 SHA256 = "hr-sha256"
@@ -63,22 +61,29 @@ def digest_of(sha256: bytes | None) -> str | None:
     return None if sha256 is None else sha256.decode("ascii", "replace").strip().lower()
 
 
+def utf8(text: str) -> bytes:
+    """A name as bytes. A file's name may hold half of a surrogate pair, which UTF-8 can't."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+def event_headers(event_id: str, stream: str, event_type: str) -> list[tuple[str, bytes]]:
+    """The headers that CloudEvents requires of every record."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", utf8(event_id)),
+        ("ce_source", utf8(stream)),
+        ("ce_type", utf8(event_type)),
+    ]
+
+
 def result_headers(
     frame_id: str, stream: str, traceparent: bytes | None
 ) -> list[tuple[str, bytes]]:
     """The headers of a result's record. ``ce_id`` is the frame's: the same at each delivery."""
     headers = [
-        ("ce_specversion", b"1.0"),
-        ("ce_id", frame_id.encode()),
-        ("ce_source", stream.encode()),
-        ("ce_type", RESULT_TYPE.encode()),
+        *event_headers(frame_id, stream, RESULT_TYPE),
         ("content-type", b"application/json"),
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent))
     return headers
-
-
-def header_of(headers: Headers, name: str) -> bytes | None:
-    """The first value of a header."""
-    return next((value for each, value in headers if each == name), None)

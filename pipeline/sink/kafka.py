@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections import deque
@@ -10,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from pipeline.clock import Clock
@@ -18,17 +16,18 @@ from pipeline.errors import ConfigError, SinkUnavailable, SourceUnavailable, Sta
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
     MAX_RECORD_BYTES,
-    connection_options,
+    close_producer,
     create_topic,
     has_topic,
     kafka_errors,
+    make_producer,
     require_crc32c,
 )
 from pipeline.sink.records import Outgoing
 from pipeline.types import Outcome, Position
 
 if TYPE_CHECKING:
-    from kafka import RecordMetadata
+    from kafka import KafkaProducer, RecordMetadata
     from kafka.future import Future
 
 log = logging.getLogger(__name__)
@@ -39,8 +38,6 @@ kafka-python's idempotent producer never delivers anything again."""
 _OVERDUE_S = _DELIVER_WITHIN_S + 15.0
 """A future that isn't resolved by then never will be: the producer is wedged."""
 _METADATA_WITHIN_MS = 10_000
-_CLOSE_WITHIN_S = 5.0
-_LINGER_MS = 5
 _BATCH_BYTES = 256 * 1024
 
 
@@ -153,8 +150,7 @@ class KafkaSink:
         """See ``Sink.close``."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            with contextlib.suppress(Exception):  # a wedged client raises anything
-                producer.close(timeout=_CLOSE_WITHIN_S)
+            close_producer(producer)
 
     def _require_topic(self) -> None:
         try:
@@ -173,18 +169,12 @@ class KafkaSink:
     def _connect(self) -> KafkaProducer:
         self._require_topic()
         with kafka_errors(self._address, SinkUnavailable):
-            producer = self._producer = KafkaProducer(
-                **connection_options(self._address),
-                metrics_enabled=False,
-                enable_idempotence=True,
-                acks="all",
+            producer = self._producer = make_producer(
+                self._address,
+                _DELIVER_WITHIN_S,
                 compression_type="lz4",
-                linger_ms=_LINGER_MS,
                 batch_size=_BATCH_BYTES,
-                max_request_size=MAX_RECORD_BYTES,
-                delivery_timeout_ms=int(_DELIVER_WITHIN_S * 1000),
                 max_block_ms=_METADATA_WITHIN_MS,
-                allow_auto_create_topics=False,
             )
         return producer
 

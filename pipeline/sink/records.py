@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.kafka.record import header_of, result_headers
+from pipeline.kafka.record import first_values, result_headers, utf8
 from pipeline.sink.dead_letter import original_bytes
 from pipeline.types import Outcome, Rejected
 from pipeline.wire import encode_row
@@ -23,10 +23,10 @@ def result_record(outcome: Outcome, written_at: float) -> Outgoing:
     """A result: the row as in a file, with the stream as key and the frame's id as ``ce_id``."""
     frame = outcome.frame
     return Outgoing(
-        key=frame.stream.encode("utf-8", "backslashreplace"),
+        key=utf8(frame.stream),
         value=encode_row(outcome, written_at).rstrip(b"\n"),
         headers=result_headers(
-            frame.frame_id, frame.stream, header_of(frame.headers, "traceparent")
+            frame.frame_id, frame.stream, first_values(frame.headers).get("traceparent")
         ),
     )
 
@@ -47,9 +47,9 @@ def dead_letter_record(outcome: Outcome) -> Outgoing:
         "hr-dlq-rejected-at": f"{outcome.decided_at:.6f}",
     }
     kept = [(name, value) for name, value in frame.headers if value is not None]
-    own = [(name, text.encode("utf-8", "backslashreplace")) for name, text in said.items()]
+    own = [(name, utf8(text)) for name, text in said.items()]
     return Outgoing(
-        key=frame.stream.encode("utf-8", "backslashreplace") if frame.key is None else frame.key,
+        key=utf8(frame.stream) if frame.key is None else frame.key,
         value=original_bytes(frame),
         headers=[each for each in kept if not each[0].startswith("hr-dlq-")] + own,
     )

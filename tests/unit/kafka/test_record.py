@@ -74,3 +74,10 @@ def test_a_result_carries_its_frames_id_and_trace() -> None:
     assert headers["ce_source"] == "cam ü".encode()
     assert headers["traceparent"] == b"00-x"
     assert "traceparent" not in dict(result_headers("t/0/7", "cam", None))
+
+
+def test_names_that_utf8_cannot_write_are_escaped_and_raise_nothing() -> None:
+    """A folder's name of bytes that are no UTF-8 comes from Python with lone surrogates."""
+    headers = dict(result_headers("fold\udcff/0/7", "fold\udcff", None))
+    assert headers["ce_id"] == b"fold\\udcff/0/7"
+    assert headers["ce_source"] == b"fold\\udcff"
