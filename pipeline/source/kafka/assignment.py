@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
-from kafka.errors import KafkaError
 from kafka.future import Future
-from kafka.structs import OffsetAndMetadata
 
 from pipeline.commit import Partition
 from pipeline.source.base import Progress
+from pipeline.source.kafka.offsets import Offsets
 from pipeline.types import Position
 
 log = logging.getLogger(__name__)
@@ -34,9 +33,12 @@ class Assignment(AsyncConsumerRebalanceListener):
     Owned by: the intake thread.
     """
 
-    def __init__(self, consumer: KafkaConsumer, progress: Progress, drain_s: float) -> None:
+    def __init__(
+        self, consumer: KafkaConsumer, progress: Progress, offsets: Offsets, drain_s: float
+    ) -> None:
         self._consumer = consumer
         self._progress = progress
+        self._offsets = offsets
         self._drain_s = drain_s
         self._generations: dict[Partition, int] = {}
         self._owned: set[Partition] = set()
@@ -47,6 +49,11 @@ class Assignment(AsyncConsumerRebalanceListener):
     def owned(self) -> frozenset[Partition]:
         """The partitions that are ours now."""
         return frozenset(self._owned)
+
+    @property
+    def generations(self) -> Mapping[Partition, int]:
+        """The partitions that are ours now, and how often each was assigned to this process."""
+        return {partition: self.generation(partition) for partition in self._owned}
 
     def owns(self, partition: Partition) -> bool:
         """Whether the partition is ours now."""
@@ -87,16 +94,9 @@ class Assignment(AsyncConsumerRebalanceListener):
         leaving = frozenset((each.topic, each.partition) for each in revoked)
         if self._drain_s and self._progress.in_flight_of(leaving):
             await self._drained(leaving)
-        next_offsets = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
-            for partition, offset in self._progress.next_offsets().items()
-            if partition in leaving
-        }
-        if next_offsets:
-            try:
-                await self._consumer.commit_async(next_offsets)
-            except KafkaError as error:  # the next owner scores them again, under the same ids
-                log.warning("partitions %s left uncommitted: %r", _named(leaving), error)
+        await self._offsets.hand_over(
+            self._consumer, {each: self.generation(each) for each in leaving & self._owned}
+        )
         self._drop(leaving)
         log.info("gave up partitions %s", _named(leaving))
 

@@ -9,13 +9,11 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
-from kafka.future import Future
-from kafka.structs import MemberState, OffsetAndMetadata
+from kafka.structs import MemberState
 
 from pipeline.clock import Clock
 from pipeline.commit import Partition
@@ -30,6 +28,7 @@ from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.frames import frame_of
+from pipeline.source.kafka.offsets import Offsets
 from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
 from pipeline.types import Frame
@@ -43,11 +42,8 @@ the reason, not for the join that is under way (3.0.12, ``join_group_async``). P
 end early all the same."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
-_SETTLE_WITHIN_MS = 3_000
-_SETTLING_POLLS = 6
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
-_COMMIT_WITHIN_S = 5.0
 
 
 class KafkaSource:
@@ -73,13 +69,10 @@ class KafkaSource:
         )
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
+        self._offsets = Offsets(options.address.topic, progress, metrics)
         self._watch = ConsumerWatch()
         self._carried: deque[Frame] = deque()
-        self._committed: dict[Partition, tuple[int, int]] = {}
-        self._idle: dict[Partition, int] = {}
         self._shown: frozenset[Partition] = frozenset()
-        self._commit: Future[Any] | None = None
-        self._commit_sent_mono_s = 0.0
         self._next_look_mono_s = 0.0
         self._polled_mono_s = 0.0
         self._has_joined = False
@@ -115,7 +108,7 @@ class KafkaSource:
             # can hang without an error.
             if not consumer.partitions_for_topic(address.topic):
                 self._refuse_topic()
-            assignment = Assignment(consumer, self._progress, options.session_s / 4)
+            assignment = Assignment(consumer, self._progress, self._offsets, options.session_s / 4)
             assignment.begin_after(self._assignment)
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
@@ -149,56 +142,10 @@ class KafkaSource:
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See ``Source.commit``. Sends without waiting, one commit at a time."""
         consumer, assignment = self._opened()
-        now = self._clock.monotonic()
-        if self._commit is not None and not self._commit.is_done:
-            if now - self._commit_sent_mono_s < _COMMIT_WITHIN_S:
-                return
-            log.warning("%s: a commit wasn't answered; sending the next one", self._info.name)
-        news = self._news(assignment, next_offsets)
-        if not news:
-            return
         with kafka_errors(self._options.address):
-            self._commit = consumer.commit_async(_to_commit(news))
-        self._commit_sent_mono_s = now
-        self._commit.add_callback(lambda _: self._note_commit(news))
-        self._commit.add_errback(self._note_failure)
-
-    def _news(
-        self, assignment: Assignment, next_offsets: Mapping[Partition, int]
-    ) -> dict[Partition, tuple[int, int]]:
-        """What isn't committed yet of the partitions that are ours, as (generation, offset)."""
-        places = {
-            partition: (
-                assignment.generation(partition),
-                max(next_offsets.get(partition, 0), self._idle.get(partition, 0)),
+            self._offsets.send(
+                consumer, assignment.generations, next_offsets, self._clock.monotonic()
             )
-            for partition in assignment.owned
-            if partition in next_offsets or partition in self._idle
-        }
-        return {
-            partition: place
-            for partition, place in places.items()
-            if place > self._committed.get(partition, (0, -1))
-        }
-
-    def _settle(self, consumer: KafkaConsumer, assignment: Assignment) -> None:
-        """Commits what is durable, and waits for it: the next owner begins there.
-
-        While the group rebalances no commit is taken, so the rebalance is finished first.
-        """
-        for _ in range(_SETTLING_POLLS):
-            news = self._news(assignment, self._progress.next_offsets())
-            if not news:
-                return
-            try:
-                if consumer.group_metadata().state == MemberState.STABLE:
-                    consumer.commit(_to_commit(news), timeout_ms=_SETTLE_WITHIN_MS)
-                    self._note_commit(news)
-                    continue
-            except KafkaError as error:
-                self._note_failure(error)
-            consumer.poll(timeout_ms=int(_SHORTEST_POLL_S * 1000), max_records=1)
-        log.warning("%s: left with offsets that aren't committed", self._info.name)
 
     def close(self) -> None:
         """See ``Source.close``. Leaves the group, so that others get the partitions at once."""
@@ -209,13 +156,13 @@ class KafkaSource:
             self._assignment.closing()
         with contextlib.suppress(Exception):  # a wedged client raises anything
             if self._assignment is not None and not self._is_wedged:
-                self._settle(consumer, self._assignment)
+                self._offsets.settle(consumer, self._assignment.generations, _SHORTEST_POLL_S)
         with contextlib.suppress(Exception):
             consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN_MS)
         if self._assignment is not None:
             self._assignment.drop_all()
         self._carried.clear()
-        self._commit = None
+        self._offsets.forget_sent()
 
     def _check_membership(self) -> None:
         """After a silence longer than the session (a frozen process) the partitions are another's,
@@ -272,31 +219,18 @@ class KafkaSource:
         if complaint is not None:
             self._is_wedged = True
             raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
-        self._note_idle(views)
-        done = {**self._progress.next_offsets(), **self._idle}
+        carried = (frame.position for frame in self._carried)
+        self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
         for view in views:
-            behind = view.end - done.get((self._info.name, view.partition), view.position)
+            behind = view.end - self._offsets.next_offset(view)
             lag = self._metrics.consumer_lag.labels(self._info.name, str(view.partition))
             lag.set(max(0, behind))
-
-    def _note_idle(self, views: Sequence[PartitionView]) -> None:
-        """Partitions of which nothing is under way are done up to where they are read. Their last
-        record may be no frame (the marker of a transaction), and a lag that never ends is an alarm.
-        """
-        waiting = {frame.position.partition for frame in self._carried}
-        self._idle = {
-            (self._info.name, view.partition): view.position
-            for view in views
-            if view.position >= 0
-            and view.partition not in waiting
-            and not self._progress.in_flight_of([(self._info.name, view.partition)])
-        }
 
     def _follow_rebalance(self, assignment: Assignment) -> None:
         """Lets go of frames that were polled, not handed out, and now are another worker's."""
         self._metrics.consumer_rebalances.inc(assignment.rebalances - self._rebalances)
         self._rebalances = assignment.rebalances
-        self._idle.clear()
+        self._offsets.forget_idle()
         for topic, number in self._shown - assignment.owned:
             self._metrics.consumer_lag.remove(topic, str(number))
         self._shown = assignment.owned
@@ -313,21 +247,3 @@ class KafkaSource:
         end = consumer.highwater(there)
         place = -1 if position is None else position
         return PartitionView(partition[1], place, place if end is None else end)
-
-    def _note_commit(self, done: Mapping[Partition, tuple[int, int]]) -> None:
-        self._committed.update(done)
-        self._metrics.commits.labels("done").inc()
-
-    def _note_failure(self, error: BaseException) -> None:
-        """A commit of a generation that is over fails: the next owner commits these frames."""
-        self._metrics.commits.labels("failed").inc()
-        log.info("%s: not committed: %r", self._info.name, error)
-
-
-def _to_commit(
-    places: Mapping[Partition, tuple[int, int]],
-) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
-        TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
-        for partition, (_, offset) in places.items()
-    }
