@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -17,11 +18,17 @@ from tests.support import wait_until
 
 
 class Headrace:
-    """A running ``headrace`` command. As a context manager it is killed at the end, by its pid."""
+    """A running ``headrace`` command. As a context manager it is killed at the end, by its pid.
 
-    def __init__(self, *arguments: str, cwd: Path | None = None) -> None:
+    ``plants`` are changes made to the program before it runs, see ``tests/faults/planted.py``.
+    """
+
+    def __init__(
+        self, *arguments: str, cwd: Path | None = None, plants: Sequence[str] = ()
+    ) -> None:
+        program = ["tests.faults.planted", ",".join(plants)] if plants else ["pipeline"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", *arguments],
+            [sys.executable, "-m", *program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

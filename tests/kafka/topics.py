@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.consumer.fetcher import ConsumerRecord
 from kafka.structs import TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
@@ -27,6 +28,19 @@ class Row:
     key: bytes | None
     value: bytes
     headers: dict[str, bytes]
+    timestamp_ms: int = 0
+
+    @classmethod
+    def of(cls, record: ConsumerRecord) -> Row:
+        """A record as kafka-python gives it."""
+        return cls(
+            record.partition,
+            record.offset,
+            record.key,
+            record.value or b"",
+            {name: value for name, value in record.headers if value is not None},
+            record.timestamp,
+        )
 
 
 class Topics:
@@ -91,16 +105,7 @@ class Topics:
             rows: list[Row] = []
             while any((consumer.position(each) or 0) < ends[each] for each in partitions):
                 for records in consumer.poll(timeout_ms=200).values():
-                    rows += [
-                        Row(
-                            record.partition,
-                            record.offset,
-                            record.key,
-                            record.value or b"",
-                            {name: value for name, value in record.headers if value is not None},
-                        )
-                        for record in records
-                    ]
+                    rows += map(Row.of, records)
             return rows
         finally:
             consumer.close(autocommit=False)

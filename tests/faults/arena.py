@@ -1,0 +1,201 @@
+"""Where a fault is played out: topics, workers that come and go, and the evidence of it all."""
+
+from __future__ import annotations
+
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from pipeline.config import IntakeSettings
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import create_topic
+from tests.faults.feeder import Feeder
+from tests.faults.oracle.checker import Evidence, Fault, Verdict, check
+from tests.faults.oracle.networks import NAME, publish_network
+from tests.faults.tail import Tail
+from tests.flow.process import Headrace, samples, total
+from tests.kafka.topics import Topics
+from tests.support import wait_until
+
+VERDICTS = Path(__file__).parents[2] / "build" / "faults"
+
+WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
+"""Frames that a worker which is killed may have scored and not committed: those in flight, and
+those between two commits and on the way of one, some thousand a second on a busy machine."""
+
+FIRST_MODEL = 17
+
+
+class Arena:
+    """One scenario's topics and registry, its feeder and its workers.
+
+    ``plants`` are changes made to the program in the workers' processes: the bugs that the checker
+    must catch, or faults that can't be made from outside (``tests/faults/plants``). ``results_at``
+    is the broker of the results, where that is another one.
+
+    As a context manager it kills what is left of the workers, by their pids.
+    """
+
+    def __init__(
+        self, servers: str, folder: Path, *, plants: tuple[str, ...] = (), results_at: str = ""
+    ) -> None:
+        self.topics = Topics(servers)
+        self.registry = str(folder / "registry")
+        self.models: dict[str, int] = {}
+        self.faults: list[Fault] = []
+        self.kills = 0
+        self._folder = folder
+        self._plants = plants
+        self._results_at = results_at or servers
+        if results_at:
+            create_topic(KafkaAddress((results_at,), self.topics.results), partitions=4)
+        self._workers: list[Headrace] = []
+        self._summaries: list[dict] = []
+        self._results = Tail(self._results_at, self.topics.results)
+        self._letters = Tail(servers, self.topics.dead_letters)
+        self.feeder = Feeder(servers, self.topics.name, nonce=uuid.uuid4().int & 0xFFF)
+        self.publish(FIRST_MODEL)
+
+    def publish(self, constant: int) -> str:
+        """Publishes the network with this constant as the latest; gives its digest."""
+        digest = publish_network(self.registry, constant).sha256
+        self.models[digest] = constant
+        return digest
+
+    def start(self, *more: str, session_s: float = 6.0, source: str = "") -> Headrace:
+        """Starts a worker from the frames to the results."""
+        source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
+        worker = Headrace(
+            *("worker", "--source", source),
+            *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
+            *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
+            plants=self._plants,
+        )
+        self._workers.append(worker)
+        return worker
+
+    def kill(self, worker: Headrace) -> None:
+        """SIGKILL: what it had in flight comes again."""
+        worker.signal(signal.SIGKILL)
+        worker.end()
+        self.kills += 1
+        self._forget(worker)
+
+    def stop(self, worker: Headrace, code: int = 0) -> dict:
+        """SIGTERM, waits for the drain, and keeps the summary for the checker."""
+        worker.signal(signal.SIGTERM)
+        return self.ended(worker, code)
+
+    def ended(self, worker: Headrace, code: int = 0) -> dict:
+        """Waits for a worker that ends by itself."""
+        assert worker.end() == code, worker.said()
+        summary = worker.summary()
+        self._summaries.append(summary)
+        self._forget(worker)
+        return summary
+
+    def stop_all(self) -> None:
+        """Stops every worker that is left."""
+        for worker in list(self._workers):
+            self.stop(worker)
+
+    def scored(self) -> int:
+        """Results so far, duplicates included."""
+        return len(self._results.refresh())
+
+    def until_scored(self, count: int, deadline_s: float = 60) -> None:
+        """Waits for so many results."""
+        wait_until(lambda: self.scored() >= count, deadline_s)
+
+    def until_all_done(self, deadline_s: float = 90) -> None:
+        """Waits until each frame that was sent has its row: for liveness, the checker judges."""
+        wait_until(self.is_all_done, deadline_s)
+
+    def is_all_done(self) -> bool:
+        """Whether each frame that was sent has its row."""
+        rows = self._results.refresh()
+        sent = [each.frame_id for each in self.feeder.log if each.status == "ok"]
+        if len(rows) < len(sent):
+            return False
+        return {row.headers["ce_id"].decode() for row in rows}.issuperset(sent)
+
+    def evidence(
+        self,
+        *,
+        has_all_summaries: bool = False,
+        has_one_worker: bool = False,
+        max_age_s: float | None = None,
+    ) -> Evidence:
+        """All that is there now."""
+        return Evidence(
+            sent=self.feeder.log,
+            results=list(self._results.refresh()),
+            dead_letters=list(self._letters.refresh()),
+            models=dict(self.models),
+            summaries=list(self._summaries),
+            has_all_summaries=has_all_summaries,
+            has_one_worker=has_one_worker,
+            max_age_s=max_age_s,
+            faults=list(self.faults),
+        )
+
+    def verdict(
+        self,
+        name: str,
+        *,
+        has_all_summaries: bool = False,
+        has_one_worker: bool = False,
+        max_age_s: float | None = None,
+    ) -> Verdict:
+        """The checker's, kept under ``build/faults`` too."""
+        verdict = check(
+            self.evidence(
+                has_all_summaries=has_all_summaries,
+                has_one_worker=has_one_worker,
+                max_age_s=max_age_s,
+            )
+        )
+        VERDICTS.mkdir(parents=True, exist_ok=True)
+        (VERDICTS / f"{name}.json").write_text(verdict.to_json() + "\n")
+        return verdict
+
+    def fault_ended(self, name: str, budget_s: float) -> None:
+        """Notes that a fault is over now, and by when results must go on."""
+        self.faults.append(Fault(name, time.time(), budget_s))
+
+    def _forget(self, worker: Headrace) -> None:
+        self._workers.remove(worker)
+        worker.__exit__()
+
+    def __enter__(self) -> Arena:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.__exit__()
+        for tail in (self._results, self._letters):
+            tail.close()
+
+
+def metric(url: str, name: str) -> float:
+    """The sum of one of a worker's metrics over its labels."""
+    return total(samples(httpx.get(f"{url}metrics").text), name)
+
+
+def series_count(url: str, name: str) -> int:
+    """How many series one of a worker's metrics has."""
+    found = samples(httpx.get(f"{url}metrics").text)
+    return sum(series.partition("{")[0] == name for series in found)
+
+
+def is_true_within(predicate: Callable[[], object], deadline_s: float) -> bool:
+    """Whether it becomes true in time, where the answer no is an answer."""
+    try:
+        wait_until(predicate, deadline_s)
+    except AssertionError:
+        return False
+    return True

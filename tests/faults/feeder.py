@@ -1,0 +1,119 @@
+"""Sends identifiable frames to a topic and logs what became of each send."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, KafkaTimeoutError
+
+from tests.faults.oracle.checker import Sent
+from tests.faults.oracle.identity import Identity, picture
+from tests.kafka.topics import digest_header
+
+STREAMS = 8
+_ACKNOWLEDGED_WITHIN_S = 60.0
+_FLUSH_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A record to send. See ``Sent``."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    identity: Identity | None = None
+    must_be: Literal["scored", "rejected", "any"] = "scored"
+    timestamp_ms: int | None = None
+
+
+class Feeder:
+    """Numbers frames, sends them and keeps the log. Thread-safe for one sender at a time.
+
+    ``nonce`` tells this run's frames from those of any other.
+    """
+
+    def __init__(self, servers: str, topic: str, nonce: int) -> None:
+        self._servers = servers
+        self._topic = topic
+        self._nonce = nonce
+        self._numbers = itertools.count()
+        self._log: list[Sent] = []
+        self._lock = threading.Lock()
+
+    @property
+    def log(self) -> list[Sent]:
+        """All that was sent so far."""
+        with self._lock:
+            return list(self._log)
+
+    def pictures(self, count: int, streams: int = STREAMS) -> Iterable[Message]:
+        """The next ``count`` frames, spread over the streams."""
+        for number in itertools.islice(self._numbers, count):
+            identity = Identity(number % streams, number, self._nonce)
+            value = picture(identity)
+            yield Message(
+                value, f"cam-{identity.stream}".encode(), (digest_header(value),), identity
+            )
+
+    def feed(self, count: int, streams: int = STREAMS) -> None:
+        """Sends the next ``count`` frames as fast as possible."""
+        self.send(self.pictures(count, streams))
+
+    def send(self, messages: Iterable[Message], pause_s: float = 0.0) -> None:
+        """Sends these, with a pause behind each, and waits until the fate of all is known."""
+        producer = KafkaProducer(
+            bootstrap_servers=self._servers, linger_ms=5, reconnect_backoff_max_ms=500
+        )
+        pause = threading.Event()
+        try:
+            sent: list[tuple[Message, Any]] = []
+            for message in messages:
+                sent.append((message, self._start(producer, message)))
+                if pause_s:
+                    pause.wait(pause_s)
+                if len(sent) >= _FLUSH_EVERY:
+                    self._note(sent)
+                    sent = []
+            self._note(sent)
+        finally:
+            producer.close(timeout=10)
+
+    def keep_feeding(self, per_s: float, until: threading.Event) -> threading.Thread:
+        """Sends at a steady rate in the background until told; join the thread then."""
+
+        def run() -> None:
+            while not until.is_set():
+                self.send(self.pictures(max(1, int(per_s / 2))), pause_s=1 / per_s)
+
+        thread = threading.Thread(target=run, name="feeder")
+        thread.start()
+        return thread
+
+    def _start(self, producer: KafkaProducer, message: Message) -> Any:
+        return producer.send(
+            self._topic,
+            message.value,
+            key=message.key,
+            headers=list(message.headers),
+            timestamp_ms=message.timestamp_ms,
+        )
+
+    def _note(self, sent: list[tuple[Message, Any]]) -> None:
+        for message, future in sent:
+            status: Literal["ok", "failed", "unknown"] = "ok"
+            frame_id = ""
+            try:
+                there = future.get(_ACKNOWLEDGED_WITHIN_S)
+                frame_id = f"{there.topic}/{there.partition}/{there.offset}"
+            except KafkaTimeoutError:
+                status = "unknown"
+            except KafkaError:
+                status = "failed"
+            with self._lock:
+                self._log.append(Sent(message.identity, status, frame_id, message.must_be))

@@ -1,0 +1,119 @@
+"""Networks that reveal themselves: a result alone tells which frame and which network made it."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from pipeline.artifact.artifact import Draft, Golden
+from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.registry import Registry
+from pipeline.preprocess import PreprocessSpec
+from tests.faults.oracle.identity import CHUNK, CHUNK_BITS, CHUNKS, SIDE, Identity, read_picture
+
+NAME = "oracle"
+SPEC = PreprocessSpec(width=24, height=24)
+_BLOCK = SPEC.width // SIDE
+_CLASSES = CHUNKS + 2
+_SPREAD = 1.5
+"""Between the lowest and the highest logit: a step of ``CHUNK`` then changes a confidence by some
+1e-5 at least, and rows give six digits."""
+_FACTORS = (1.0, 3.0, 7.0)
+
+
+class _Revealing(torch.nn.Module):
+    """``[N, 24, 24, 3]`` uint8 → ``[N, 5]``: zero, the three chunks of the identity in the pixels,
+    and a number made of them and of the network's own constant, all scaled to ``_SPREAD``."""
+
+    def __init__(self, constant: int) -> None:
+        super().__init__()
+        powers = 2.0 ** torch.arange(CHUNK_BITS - 1, -1, -1)
+        self.powers = torch.nn.Buffer(powers)
+        self.factors = torch.nn.Buffer(torch.tensor(_FACTORS))
+        self.constant = float(constant)
+        self.scale = _SPREAD / CHUNK
+        self.chunk = float(CHUNK)
+        self.shape = (SIDE, _BLOCK)
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        side, block = self.shape
+        blocks = batch_nhwc.to(torch.float32).reshape(-1, side, block, side, block, 3)
+        bits = (blocks.mean(dim=(2, 4, 5)) > 127.5).to(torch.float32)
+        chunks = bits.reshape(bits.shape[0], 3, -1) @ self.powers
+        own = torch.remainder(chunks @ self.factors + self.constant, self.chunk).unsqueeze(1)
+        return torch.cat([torch.zeros_like(own), chunks, own], dim=1) * self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """What a row's numbers and labels say. ``labels_of`` is the constant that the labels name."""
+
+    identity: Identity
+    constant: int
+    labels_of: int
+
+
+def labels_of(constant: int) -> tuple[str, ...]:
+    """The labels of the network with this constant: no other network has any of them."""
+    return tuple(f"m{constant}-{part}" for part in ("zero", "high", "middle", "low", "own"))
+
+
+@functools.cache
+def network_bytes(constant: int) -> bytes:
+    """The network as a TorchScript file."""
+    frozen = torch.jit.freeze(torch.jit.script(_Revealing(constant).eval()))
+    buffer = io.BytesIO()
+    torch.jit.save(frozen, buffer)
+    return buffer.getvalue()
+
+
+def expected_logits(inputs_nhwc: np.ndarray, constant: int) -> np.ndarray:
+    """What the network answers, computed by numpy."""
+    rows = []
+    for image_hwc in inputs_nhwc:
+        chunks = read_picture(image_hwc).chunks
+        own = (sum(f * c for f, c in zip(_FACTORS, chunks, strict=True)) + constant) % CHUNK
+        rows.append([0.0, *chunks, own])
+    return (np.array(rows) * (_SPREAD / CHUNK)).astype(np.float32)
+
+
+def publish_network(registry: str, constant: int, aliases: tuple[str, ...] = (LATEST,)) -> Manifest:
+    """Publishes the network with this constant as the next version of ``NAME``."""
+    inputs_nhwc = np.random.default_rng(constant).integers(0, 256, (4, 24, 24, 3), np.uint8)
+    draft = Draft(
+        name=NAME,
+        model=network_bytes(constant),
+        golden=Golden(inputs_nhwc, expected_logits(inputs_nhwc, constant)),
+        contract=Contract.of(labels_of(constant), SPEC),
+        exported_by="script",
+        torch_version=torch.__version__,
+        metrics={"accuracy": 0.5},
+    )
+    return Registry(registry).publish(draft, aliases)
+
+
+def reveal(body: dict) -> Revealed | None:
+    """Reads a scored row; None if its numbers are no network's of ours."""
+    confidences = {each["class_id"]: each["confidence"] for each in body["predictions"]}
+    names = {each["class"].partition("-")[0] for each in body["predictions"]}
+    if sorted(confidences) != list(range(_CLASSES)) or len(names) != 1:
+        return None
+    labels = {each["class_id"]: each["class"] for each in body["predictions"]}
+    constant_named = int(names.pop().removeprefix("m"))
+    if tuple(labels[place] for place in range(_CLASSES)) != labels_of(constant_named):
+        return None
+    numbers = [
+        round(math.log(confidences[place] / confidences[0]) * CHUNK / _SPREAD)
+        for place in range(1, _CLASSES)
+    ]
+    if not all(0 <= number < CHUNK for number in numbers):
+        return None
+    *chunks, own = numbers
+    mixed = sum(int(f) * c for f, c in zip(_FACTORS, chunks, strict=True))
+    return Revealed(Identity.of_chunks(tuple(chunks)), (own - mixed) % CHUNK, constant_named)
