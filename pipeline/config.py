@@ -59,7 +59,9 @@ class DecodeSettings(Section):
     max_image_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1, description="larger frames are rejected"
     )
-    max_image_pixels: int = Field(default=1 << 26, ge=1, description="larger pictures are rejected")
+    max_image_pixels: int = Field(
+        default=64_000_000, ge=1, description="larger pictures are rejected; 8K video has 33 million"
+    )
 
 
 class BatchSettings(Section):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 
-MAX_IMAGE_PIXELS = 1 << 26
-"""67 megapixels: above any camera's frame. OpenCV reads the variable once, when it is imported; a
-JPEG whose header claims 30,000 x 12,000 otherwise costs 5 GB before it fails (docs/decisions)."""
+MAX_IMAGE_PIXELS = 64_000_000
+"""64 megapixels: above any camera's frame, below a square of 8192. OpenCV reads the variable once,
+when it is imported; a JPEG whose header claims 30,000 x 12,000 otherwise costs 5 GB before it fails
+(docs/decisions)."""
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_IMAGE_PIXELS))
 # Its log goes to stderr in its own format, once for each corrupt JPEG; outcomes say it better.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,10 +16,13 @@ from kafka.errors import (
     KafkaTimeoutError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
+    UnsupportedCodecError,
 )
 
 from pipeline.errors import ConfigError, HeadraceError, SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
+
+log = logging.getLogger(__name__)
 
 MAX_RECORD_BYTES = 16 << 20
 """A frame's record at the most. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
@@ -65,6 +69,11 @@ def kafka_errors(
         yield
     except (AuthorizationError, SaslAuthenticationFailedError) as cause:
         raise ConfigError(f"{address}: not allowed ({_words(cause)})") from cause
+    except UnsupportedCodecError as cause:
+        raise ConfigError(
+            f"{address}: records are compressed in a way that can't be read here ({_words(cause)});"
+            " for snappy, pip install python-snappy"
+        ) from cause
     except (KafkaConnectionError, KafkaTimeoutError) as cause:
         raise retry(f"{address}: no broker answers ({_words(cause)}); is it running?") from cause
     except KafkaError as cause:
@@ -89,10 +98,18 @@ def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -
     )
 
 
-def close_producer(producer: KafkaProducer) -> None:
-    """Closes it within seconds, whatever state it is in. Never raises."""
-    with suppress(Exception):  # a wedged client raises anything
-        producer.close(timeout=_CLOSE_WITHIN_S)
+def close_producer(producer: KafkaProducer, flush_s: float = _CLOSE_WITHIN_S) -> None:
+    """Closes it within seconds, whatever state it is in; what isn't delivered in ``flush_s`` never
+    will be. Never raises."""
+    try:
+        producer.close(timeout=flush_s)
+    except Exception as error:  # noqa: BLE001  (a wedged client raises anything)
+        # It raises where the flush takes too long, before its thread is told to end: that one would
+        # keep all that isn't delivered, and try on for minutes.
+        log.info("a producer is given up with what it hasn't delivered: %r", error)
+        with suppress(Exception):
+            producer._sender.force_close()
+            producer._closed = True
 
 
 def has_topic(address: KafkaAddress) -> bool:

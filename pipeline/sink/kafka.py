@@ -206,7 +206,9 @@ class KafkaSink:
 
     def _give_up(self) -> None:
         """Throws the producer away with all that it hasn't delivered."""
-        self.close()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            close_producer(producer, flush_s=0.0)
         self._round += 1
         self._outstanding.clear()
         self._failure = None

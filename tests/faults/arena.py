@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -66,13 +67,20 @@ class Arena:
         self.models[digest] = constant
         return digest
 
-    def start(self, *more: str, session_s: float = 6.0, source: str = "") -> Headrace:
+    def start(
+        self,
+        *more: str,
+        session_s: float = 6.0,
+        source: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> Headrace:
         """Starts a worker from the frames to the results."""
         source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
         worker = Headrace(
             *("worker", "--source", source),
             *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
+            env=env,
             plants=self._plants,
         )
         self._workers.append(worker)
@@ -179,6 +187,7 @@ class Arena:
             worker.__exit__()
         for tail in (self._results, self._letters):
             tail.close()
+        gc.collect()  # here, where the sockets that kafka-python forgot are expected
 
 
 def metric(url: str, name: str) -> float:

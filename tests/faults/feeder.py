@@ -68,7 +68,10 @@ class Feeder:
     def send(self, messages: Iterable[Message], pause_s: float = 0.0) -> None:
         """Sends these, with a pause behind each, and waits until the fate of all is known."""
         producer = KafkaProducer(
-            bootstrap_servers=self._servers, linger_ms=5, reconnect_backoff_max_ms=500
+            bootstrap_servers=self._servers,
+            linger_ms=5,
+            reconnect_backoff_max_ms=500,
+            max_request_size=16 << 20,
         )
         pause = threading.Event()
         try:
@@ -106,14 +109,18 @@ class Feeder:
 
     def _note(self, sent: list[tuple[Message, Any]]) -> None:
         for message, future in sent:
-            status: Literal["ok", "failed", "unknown"] = "ok"
-            frame_id = ""
-            try:
-                there = future.get(_ACKNOWLEDGED_WITHIN_S)
-                frame_id = f"{there.topic}/{there.partition}/{there.offset}"
-            except KafkaTimeoutError:
-                status = "unknown"
-            except KafkaError:
-                status = "failed"
-            with self._lock:
-                self._log.append(Sent(message.identity, status, frame_id, message.must_be))
+            self.note(message, future)
+
+    def note(self, message: Message, future: Any) -> None:
+        """Waits until a send's fate is known and keeps it in the log."""
+        status: Literal["ok", "failed", "unknown"] = "ok"
+        frame_id = ""
+        try:
+            there = future.get(_ACKNOWLEDGED_WITHIN_S)
+            frame_id = f"{there.topic}/{there.partition}/{there.offset}"
+        except KafkaTimeoutError:
+            status = "unknown"
+        except KafkaError:
+            status = "failed"
+        with self._lock:
+            self._log.append(Sent(message.identity, status, frame_id, message.must_be))

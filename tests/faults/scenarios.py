@@ -5,6 +5,7 @@ A scenario ends when each frame has its row, or when that didn't happen in time:
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import threading
@@ -14,6 +15,7 @@ import httpx
 
 from tests.faults.arena import Arena, is_true_within
 from tests.flow.process import Headrace
+from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
 
 
@@ -85,9 +87,23 @@ def is_alive(url: str) -> bool:
 def longest_gap_s(moments: list[float], start: float, end: float) -> float:
     """The longest time without a result between two moments."""
     inside = [start, *sorted(each for each in moments if start < each < end), end]
-    return max(after - before for before, after in zip(inside, inside[1:], strict=False))
+    return max(after - before for before, after in itertools.pairwise(inside))
 
 
 def now() -> float:
     """Unix seconds, as the records' times are."""
     return time.time()
+
+
+def outage_and_kill(arena: Arena, results: LocalBroker, *, drain_s: float = 60) -> None:
+    """The results' broker is frozen, and the worker is killed with all that it couldn't write."""
+    worker = arena.start()
+    worker.until_ready()
+    arena.feeder.feed(300)
+    arena.until_scored(300)
+    with results.frozen():
+        arena.feeder.feed(1000)
+        threading.Event().wait(3)
+        arena.kill(worker)
+    arena.start()
+    is_true_within(arena.is_all_done, drain_s)

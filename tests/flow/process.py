@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +24,11 @@ class Headrace:
     """
 
     def __init__(
-        self, *arguments: str, cwd: Path | None = None, plants: Sequence[str] = ()
+        self,
+        *arguments: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        plants: Sequence[str] = (),
     ) -> None:
         program = ["tests.faults.planted", ",".join(plants)] if plants else ["pipeline"]
         self._process = subprocess.Popen(
@@ -33,7 +37,7 @@ class Headrace:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(env or {})},
         )
         self.out: list[str] = []
         self.err: list[str] = []

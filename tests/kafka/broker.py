@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from compose.kafka.broker import Broker
@@ -64,6 +66,15 @@ class LocalBroker:
     def thaw(self) -> None:
         """Lets a frozen one go on."""
         self._signal(signal.SIGCONT)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """`freeze` now, `thaw` at the end."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
 
     def stop(self) -> None:
         """Ends it, frozen or not, and removes what it kept."""

@@ -1,5 +1,6 @@
 # What Headrace uses of kafka-python 3.0.12, which ships no types.
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Thread
 from typing import Any
 
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
@@ -16,7 +17,19 @@ class ConsumerRecord:
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
 
+class _ExceptionMetadata:
+    partition: TopicPartition
+    exception: BaseException
+
+class _PartitionRecords:
+    topic_partition: TopicPartition
+
+class _Fetcher:
+    _next_in_line_exception_metadata: _ExceptionMetadata | None
+    _next_partition_records: _PartitionRecords | None
+
 class KafkaConsumer:
+    _fetcher: _Fetcher
     def __init__(self, *topics: str, **configs: Any) -> None: ...
     def assign(self, partitions: Sequence[TopicPartition]) -> None: ...
     def assignment(self) -> set[TopicPartition]: ...
@@ -60,7 +73,12 @@ class RecordMetadata:
     partition: int
     offset: int
 
+class _Sender(Thread):
+    def force_close(self) -> None: ...
+
 class KafkaProducer:
+    _sender: _Sender
+    _closed: bool
     def __init__(self, **configs: Any) -> None: ...
     def close(self, timeout: float | None = ...) -> None: ...
     def flush(self, timeout: float | None = ...) -> None: ...

@@ -18,6 +18,7 @@ from kafka.structs import MemberState
 from pipeline.clock import Clock
 from pipeline.commit import Partition
 from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.kafka.codecs import limit_decompression
 from pipeline.kafka.connection import (
     MAX_RECORD_BYTES,
     connection_options,
@@ -27,11 +28,12 @@ from pipeline.kafka.connection import (
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
-from pipeline.source.kafka.frames import frame_of
+from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.offsets import Offsets
 from pipeline.source.kafka.options import KafkaSourceOptions
+from pipeline.source.kafka.unreadable import Unreadable, poll_records
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
-from pipeline.types import Frame
+from pipeline.types import Frame, Position
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,7 @@ class KafkaSource:
     def open(self) -> None:
         """See ``Source.open``. Blocks up to ten seconds."""
         require_crc32c()
+        limit_decompression()
         options, address = self._options, self._options.address
         with kafka_errors(address):
             consumer = self._consumer = KafkaConsumer(
@@ -126,7 +129,7 @@ class KafkaSource:
         self._set_paused(room < 1)
         wait_s = max(timeout_s, _SHORTEST_POLL_S)
         with kafka_errors(self._options.address):
-            batches = consumer.poll(timeout_ms=int(wait_s * 1000), max_records=max(1, room))
+            batches, unreadable = poll_records(consumer, wait_s, max(1, room))
         if assignment.rebalances != self._rebalances:
             self._follow_rebalance(assignment)
         now = self._polled_mono_s = self._clock.monotonic()
@@ -136,8 +139,20 @@ class KafkaSource:
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
-        self._look(consumer, assignment, now, has_records=bool(batches))
+        if unreadable is not None:
+            self._carry_unreadable(assignment, unreadable, now)
+        self._look(consumer, assignment, now, has_records=bool(batches) or unreadable is not None)
         return [self._carried.popleft() for _ in range(min(room, len(self._carried)))]
+
+    def _carry_unreadable(self, assignment: Assignment, record: Unreadable, now: float) -> None:
+        """Its outcome is a rejection, like that of any frame that can never work."""
+        partition = (record.partition.topic, record.partition.partition)
+        log.warning("the record %s/%d/%d can't be read", *partition, record.offset)
+        if assignment.owns(partition):
+            position = Position(*partition, record.offset, assignment.generation(partition))
+            self._carried.append(
+                frame_without_bytes(position, record.reason, self._clock.now(), now)
+            )
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See ``Source.commit``. Sends without waiting, one commit at a time."""

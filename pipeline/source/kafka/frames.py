@@ -47,3 +47,17 @@ def frame_of(
         key=record.key,
         headers=headers,
     )
+
+
+def frame_without_bytes(
+    position: Position, defect: str, now_unix_s: float, received_mono_s: float
+) -> Frame:
+    """Gives the frame of a record that can't be read: its place, and what is wrong with it."""
+    return Frame(
+        position=position,
+        stream=stream_of(None, position.topic, position.partition),
+        payload=b"",
+        captured_at=now_unix_s,
+        received_mono_s=received_mono_s,
+        defect=f"the record can't be read: {defect}",
+    )

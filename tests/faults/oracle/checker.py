@@ -102,7 +102,7 @@ def check(evidence: Evidence) -> Verdict:
         wrong_frame=_wrong_frame(evidence, bodies),
         wrong_model=_wrong_model(evidence, bodies),
         wrong_outcome=_wrong_outcome(evidence, bodies, letters),
-        doubled=_doubled(first_rows),
+        doubled=_doubled(evidence, first_rows),
         stale=_stale(evidence, bodies),
         disordered=_disordered(first_rows),
         epochs=_epochs(evidence, bodies),
@@ -191,12 +191,14 @@ def _wrong_outcome(
     return sorted(wrong | (rejected - set(letters)))
 
 
-def _doubled(first_rows: Mapping[str, tuple[Row, dict]]) -> list[str]:
-    """One frame under two ids: what deduplication can't undo."""
+def _doubled(evidence: Evidence, first_rows: Mapping[str, tuple[Row, dict]]) -> list[str]:
+    """One frame under two ids: what deduplication can't undo. Damaged pixels can look like those
+    of any frame, so only whole ones count."""
+    damaged = {each.frame_id for each in evidence.sent if each.identity is None}
     revealed = [
         found.identity
-        for _, body in first_rows.values()
-        if body["outcome"] == "scored" and (found := reveal(body)) is not None
+        for frame_id, (_, body) in first_rows.items()
+        if frame_id not in damaged and body["outcome"] == "scored" and (found := reveal(body))
     ]
     return [str(identity) for identity, count in Counter(revealed).items() if count > 1]
 

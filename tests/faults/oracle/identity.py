@@ -50,14 +50,19 @@ class Identity:
         return cls(packed >> 30, (packed >> CHUNK_BITS) & (_NUMBERS - 1), packed & (_NONCES - 1))
 
 
-def picture(identity: Identity, side_px: int = SIDE * BLOCK_PX) -> bytes:
-    """A JPEG, ``side_px`` square, of 6x6 grey blocks with noise: dark for 0, bright for 1."""
+def picture_pixels(identity: Identity, side_px: int = SIDE * BLOCK_PX) -> ImageHwc:
+    """BGR, ``side_px`` square: 6x6 grey blocks with noise, dark for 0 and bright for 1."""
     grid = bits_of(identity).reshape(SIDE, SIDE)
     levels = np.where(grid, _BRIGHT, _DARK).astype(np.int16)
     image_hw = cv2.resize(levels, (side_px, side_px), interpolation=cv2.INTER_NEAREST)
     rng = np.random.default_rng(identity.chunks)
     noisy_hwc = image_hw[:, :, None] + rng.integers(-_NOISE, _NOISE, (side_px, side_px, 3))
-    done, encoded = cv2.imencode(".jpg", noisy_hwc.clip(0, 255).astype(np.uint8))
+    return noisy_hwc.clip(0, 255).astype(np.uint8)
+
+
+def picture(identity: Identity, side_px: int = SIDE * BLOCK_PX) -> bytes:
+    """The same as a JPEG."""
+    done, encoded = cv2.imencode(".jpg", picture_pixels(identity, side_px))
     assert done
     return encoded.tobytes()
 

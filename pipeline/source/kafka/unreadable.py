@@ -1,0 +1,56 @@
+"""Records that kafka-python can't read, and how a consumer gets past one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import CorruptRecordError
+
+from pipeline.source.kafka.frames import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record that was stepped over."""
+
+    partition: TopicPartition
+    offset: int
+    reason: str
+
+
+def poll_records(
+    consumer: KafkaConsumer, timeout_s: float, most: int
+) -> tuple[Mapping[TopicPartition, Sequence[Record]], Unreadable | None]:
+    """Polls, and steps over a record that can't be read; it comes behind those that were.
+
+    kafka-python 3.0.12 raises at such a record (a header's name that isn't UTF-8, a checksum that
+    is wrong, a batch that can't be decompressed) without saying where, delivers nothing of the
+    partition from then on, and may never return from the poll after that. It keeps the partition
+    in its fetcher, and the error too where other records came first.
+    """
+    fetcher = consumer._fetcher
+    try:
+        batches = consumer.poll(timeout_ms=int(timeout_s * 1000), max_records=most)
+    except CorruptRecordError as error:
+        if fetcher._next_partition_records is None:
+            raise
+        return {}, _step_over(consumer, fetcher._next_partition_records.topic_partition, error)
+    kept = fetcher._next_in_line_exception_metadata
+    if kept is None or not isinstance(kept.exception, CorruptRecordError):
+        return batches, None
+    return batches, _step_over(consumer, kept.partition, kept.exception)
+
+
+def _step_over(
+    consumer: KafkaConsumer, partition: TopicPartition, error: CorruptRecordError
+) -> Unreadable | None:
+    if partition not in consumer.assignment():  # it was given up during the poll
+        return None
+    offset = consumer.position(partition, timeout_ms=0)
+    if offset is None:
+        raise error
+    # Its records are let go, and the error with them, once they aren't where the consumer stands.
+    consumer.seek(partition, offset + 1)
+    return Unreadable(partition, offset, str(error))

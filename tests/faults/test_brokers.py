@@ -1,0 +1,108 @@
+"""Rows 4 and 12 of the matrix: the broker dies, and results that can't be written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from kafka import KafkaAdminClient
+
+from tests.faults.arena import WINDOW, Arena, metric
+from tests.faults.scenarios import is_alive, outage_and_kill
+from tests.kafka.broker import LocalBroker
+from tests.support import wait_until
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    # kafka-python 3.0.12 leaves the sockets of vain attempts to connect to the garbage collector.
+    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
+]
+
+BACK_WITHIN_S = 10.0
+SLACK_BYTES = 64 << 20
+"""What a process may grow by besides the frames in flight: buffers, and Python's own."""
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[LocalBroker]:
+    """A broker of these tests' own, which they freeze and end."""
+    with LocalBroker() as broker:
+        yield broker
+
+
+@pytest.mark.parametrize("way", ["terminate", "kill"])
+def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path, way: str) -> None:
+    with Arena(other.address, tmp_path) as arena:
+        arena.feeder.feed(4000)
+        url = arena.start().until_ready()
+        wait_until(lambda: metric(url, "headrace_frames_scored_total") > 500, 60)
+        getattr(other, way)()
+        threading.Event().wait(5)  # the outage
+        assert is_alive(url)
+        other.start_again()
+        arena.fault_ended(f"the broker was gone: {way}", BACK_WITHIN_S)
+        arena.until_all_done()
+        arena.stop_all()
+        verdict = arena.verdict(f"4-broker-{way}")
+        assert verdict.broken == []
+        assert verdict.duplicates <= WINDOW
+        assert arena.topics.committed() == len(arena.feeder.log)
+
+
+def test_12_results_that_nobody_takes_for_a_while(
+    kafka: str, other: LocalBroker, tmp_path: Path
+) -> None:
+    """Their broker is frozen: connections stay open and nothing is answered."""
+    with Arena(kafka, tmp_path, results_at=other.address) as arena:
+        url = (worker := arena.start()).until_ready()
+        arena.feeder.feed(1000)
+        arena.until_scored(1000)
+        process = psutil.Process(worker.pid)
+        rebalances = metric(url, "headrace_consumer_rebalances_total")
+        used = process.memory_info().rss
+        wait_until(lambda: arena.topics.committed() == 1000, 10)
+        with other.frozen():
+            arena.feeder.feed(2000)
+            wait_until(lambda: metric(url, "headrace_consumer_pauses_total") > 0, 30)
+            threading.Event().wait(12)  # twice the session: without polls it would be over
+            assert is_alive(url)
+            assert metric(url, "headrace_frames_in_flight") <= WINDOW
+            assert process.memory_info().rss < used + SLACK_BYTES
+            assert metric(url, "headrace_consumer_rebalances_total") == rebalances
+            assert arena.topics.committed() == 1000
+        arena.fault_ended("the results' broker was frozen", BACK_WITHIN_S)
+        arena.until_all_done()
+        arena.stop_all()
+        verdict = arena.verdict("12-dead-results")
+        assert verdict.broken == []
+        assert arena.topics.committed() == len(arena.feeder.log)
+
+
+def test_12_a_worker_that_is_killed_while_nobody_takes_results(
+    kafka: str, other: LocalBroker, tmp_path: Path
+) -> None:
+    with Arena(kafka, tmp_path, results_at=other.address) as arena:
+        outage_and_kill(arena, other)
+        arena.stop_all()
+        verdict = arena.verdict("12-killed-in-outage")
+        assert verdict.broken == []
+        assert verdict.duplicates <= WINDOW
+
+
+def test_12_a_topic_of_results_that_is_deleted_ends_the_worker(arena: Arena) -> None:
+    """Nothing is committed past what was written."""
+    worker = arena.start(env={"HEADRACE_SINK__RETRY_FOR_S": "15"})
+    worker.until_ready()
+    arena.feeder.feed(500)
+    arena.until_scored(500)
+    admin = KafkaAdminClient(bootstrap_servers=arena.topics.servers)
+    admin.delete_topics([arena.topics.results])
+    admin.close()
+    arena.feeder.feed(500)
+    worker.end(90)
+    print(worker.said()[-3000:], worker.summary())
+    assert arena.topics.committed() == 500

@@ -1,0 +1,5 @@
+from collections.abc import Callable
+
+gzip_decode: Callable[[memoryview], bytes]
+lz4_decode: Callable[[bytes], bytes]
+zstd_decode: Callable[[bytes], bytes]
