@@ -9,20 +9,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 USER_STAMP := $(VENV)/.headrace-user
 DEV_STAMP := $(VENV)/.headrace-dev
+SETUP_TESTS := setup-camera-tests setup-browser-tests setup-kafka-tests setup-prometheus-tests
 ARGS ?=
 
 .PHONY: help setup demo test check format bench reference wheel clean \
-	setup-dev setup-camera-tests setup-browser-tests setup-kafka-tests kafka kafka-stop
+	setup-dev $(SETUP_TESTS) kafka kafka-stop
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 28
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 32
 
 setup: $(USER_STAMP) ## makes .venv with headrace in it (about two minutes: PyTorch is large)
 
 demo: $(USER_STAMP) ## shows everything at once; ARGS="--seconds 60" ends it
 	@$(BIN)/headrace demo $(ARGS)
 
-test: $(DEV_STAMP) setup-camera-tests setup-browser-tests setup-kafka-tests ## runs all tests
+test: $(DEV_STAMP) $(SETUP_TESTS) ## runs all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 kafka: ## starts a Kafka broker on 127.0.0.1:9092; ARGS="--port 9192" for another port
@@ -79,3 +80,6 @@ setup-browser-tests: ## Debian's Chromium for the test of the page
 setup-kafka-tests: ## Java and Maven, and by them a Kafka broker, for the Kafka tests
 	@$(PYTHON) tools/debian_packages.py kafka
 	@PYTHON=$(PYTHON) compose/kafka/run fetch
+
+setup-prometheus-tests: ## Debian's Prometheus for the tests of rules and dashboard
+	@$(PYTHON) tools/debian_packages.py prometheus

@@ -21,7 +21,10 @@ GROUPS = {
     ),
     "browser": ("chromium",),
     "kafka": ("openjdk-17-jre-headless", "maven"),
+    "prometheus": ("prometheus",),
 }
+PROGRAMS = {"kafka": ("java", "mvn"), "prometheus": ("prometheus", "promtool")}
+SERVICES = {"prometheus": "prometheus.service"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -29,8 +32,8 @@ def is_there(group: str) -> bool:
     """Whether the tests of this group can run."""
     if group == "browser":
         return bool(os.environ.get("HEADRACE_CHROMIUM")) or any(map(shutil.which, BROWSERS))
-    if group == "kafka":
-        return all(map(shutil.which, ("java", "mvn")))
+    if group in PROGRAMS:
+        return all(map(shutil.which, PROGRAMS[group]))
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     python = "/usr/bin/python3"
     if shutil.which(python) is None or shutil.which("dpkg-query") is None:
@@ -55,7 +58,15 @@ def main(group: str) -> int:
     subprocess.run(["apt-get", "update", "-qq"], env=quietly, check=True)
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *GROUPS[group]]
     subprocess.run(install, stdout=subprocess.DEVNULL, env=quietly, check=True)
+    _stop_service(group)
     return 0
+
+
+def _stop_service(group: str) -> None:
+    """Ends what Debian started with the package: the tests run the program, not the service."""
+    if group in SERVICES and shutil.which("systemctl") is not None:
+        stop = ["systemctl", "disable", "--now", SERVICES[group]]
+        subprocess.run(stop, capture_output=True, check=False)
 
 
 if __name__ == "__main__":

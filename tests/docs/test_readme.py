@@ -138,7 +138,7 @@ def test_every_metric_that_is_named_exists() -> None:
         f"{path.relative_to(ROOT)}: {name}"
         for path in documents()
         for name in _METRIC.findall(path.read_text(encoding="utf-8"))
-        if not _is_metric(name, there)
+        if not is_metric(name, there)
     }
     assert unknown == set()
 
@@ -153,7 +153,7 @@ def metric_names() -> set[str]:
     }
 
 
-def _is_metric(name: str, there: set[str]) -> bool:
+def is_metric(name: str, there: set[str]) -> bool:
     return name in there or any(name.removesuffix(ending) in there for ending in _ENDINGS)
 
 
