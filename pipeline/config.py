@@ -60,7 +60,7 @@ class DecodeSettings(Section):
         default=32 * 1024 * 1024, ge=1, description="larger frames are rejected"
     )
     max_image_pixels: int = Field(
-        default=64_000_000, ge=1, description="larger pictures are rejected; 8K video has 33 million"
+        default=64_000_000, ge=1, description="larger pictures are rejected; 8K video: 33 million"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import signal
 import time
 import uuid
@@ -50,7 +51,7 @@ class Arena:
         self.faults: list[Fault] = []
         self.kills = 0
         self._folder = folder
-        self._plants = plants
+        self.plants = plants
         self._results_at = results_at or servers
         if results_at:
             create_topic(KafkaAddress((results_at,), self.topics.results), partitions=4)
@@ -81,7 +82,7 @@ class Arena:
             *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
             env=env,
-            plants=self._plants,
+            plants=self.plants,
         )
         self._workers.append(worker)
         return worker
@@ -130,6 +131,11 @@ class Arena:
         if len(rows) < len(sent):
             return False
         return {row.headers["ce_id"].decode() for row in rows}.issuperset(sent)
+
+    def scoring_models(self) -> set[int]:
+        """The constants of all the models in the rows so far."""
+        bodies = (json.loads(row.value) for row in self._results.refresh())
+        return {self.models[body["model"]["sha256"]] for body in bodies if body["model"]}
 
     def evidence(
         self,

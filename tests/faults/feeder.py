@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
-from tests.faults.oracle.checker import Sent
+from tests.faults.oracle.checker import Fate, Sent
 from tests.faults.oracle.identity import Identity, picture
 from tests.kafka.topics import digest_header
 
@@ -28,7 +28,7 @@ class Message:
     key: bytes | None = None
     headers: tuple[tuple[str, bytes], ...] = ()
     identity: Identity | None = None
-    must_be: Literal["scored", "rejected", "any"] = "scored"
+    must_be: Fate = "scored"
     timestamp_ms: int | None = None
 
 
@@ -52,18 +52,26 @@ class Feeder:
         with self._lock:
             return list(self._log)
 
-    def pictures(self, count: int, streams: int = STREAMS) -> Iterable[Message]:
-        """The next ``count`` frames, spread over the streams."""
+    def pictures(
+        self, count: int, streams: int = STREAMS, must_be: Callable[[Identity], Fate] | None = None
+    ) -> Iterable[Message]:
+        """The next ``count`` frames, spread over the streams. See ``Sent`` for ``must_be``."""
         for number in itertools.islice(self._numbers, count):
             identity = Identity(number % streams, number, self._nonce)
             value = picture(identity)
             yield Message(
-                value, f"cam-{identity.stream}".encode(), (digest_header(value),), identity
+                value,
+                f"cam-{identity.stream}".encode(),
+                (digest_header(value),),
+                identity,
+                must_be(identity) if must_be else "scored",
             )
 
-    def feed(self, count: int, streams: int = STREAMS) -> None:
+    def feed(
+        self, count: int, streams: int = STREAMS, must_be: Callable[[Identity], Fate] | None = None
+    ) -> None:
         """Sends the next ``count`` frames as fast as possible."""
-        self.send(self.pictures(count, streams))
+        self.send(self.pictures(count, streams, must_be))
 
     def send(self, messages: Iterable[Message], pause_s: float = 0.0) -> None:
         """Sends these, with a pause behind each, and waits until the fate of all is known."""

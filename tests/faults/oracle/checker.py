@@ -6,11 +6,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tests.faults.oracle.identity import Identity
 from tests.faults.oracle.networks import reveal
 from tests.kafka.topics import Row
+
+Fate: TypeAlias = Literal["scored", "rejected", "any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Sent:
     identity: Identity | None
     status: Literal["ok", "failed", "unknown"]
     frame_id: str = ""
-    must_be: Literal["scored", "rejected", "any"] = "scored"
+    must_be: Fate = "scored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +123,7 @@ def _id(row: Row) -> str:
 
 def _origin(letter: Row) -> str:
     headers = letter.headers
-    return "/".join(
-        headers[f"hr-dlq-{part}"].decode() for part in ("topic", "partition", "offset")
-    )
+    return "/".join(headers[f"hr-dlq-{part}"].decode() for part in ("topic", "partition", "offset"))
 
 
 def _lost(evidence: Evidence, have_outcome: set[str]) -> list[str]:
@@ -165,14 +165,13 @@ def _wrong_frame(evidence: Evidence, bodies: Sequence[tuple[Row, dict]]) -> list
 
 
 def _wrong_model(evidence: Evidence, bodies: Sequence[tuple[Row, dict]]) -> list[str]:
-    """Rows that name another model than the one whose numbers or labels they hold."""
+    """Rows that name another model than the one whose numbers they hold."""
     wrong = []
     for row, body in bodies:
         revealed = reveal(body) if body["outcome"] == "scored" else None
         if revealed is None:
             continue
-        named = evidence.models.get(body["model"]["sha256"])
-        if not named == revealed.constant == revealed.labels_of:
+        if evidence.models.get(body["model"]["sha256"]) != revealed.constant:
             wrong.append(_id(row))
     return wrong
 

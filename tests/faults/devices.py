@@ -1,0 +1,10 @@
+"""Devices that fail, simulated in the engine of a worker: what a CPU can't be made to do.
+
+Each name is a plant, see ``tests/faults/planted.py``.
+"""
+
+from __future__ import annotations
+
+NO_ROOM = "device_plants.no_room"
+ILLEGAL_ACCESS = "device_plants.illegal_access"
+NOT_A_NUMBER = "device_plants.not_a_number"

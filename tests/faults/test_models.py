@@ -1,0 +1,91 @@
+"""Rows 15, 16 and 20 of the matrix: devices that fail, outputs that are none, swaps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from tests.faults.arena import WINDOW, Arena, metric
+from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER
+from tests.faults.scenarios import swaps
+from tests.support import wait_until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+
+def test_15_a_device_without_room_gets_smaller_batches(arena: Arena) -> None:
+    arena.plants = (NO_ROOM,)
+    arena.feeder.feed(500)
+    arena.start()
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("15-no-room", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.duplicates) == ([], 0)
+
+
+def test_15_a_device_that_is_lost_ends_the_worker_for_its_supervisor(arena: Arena) -> None:
+    """Once, at a batch: exit 75, nothing of that batch is committed, and the next one scores it."""
+    arena.plants = (ILLEGAL_ACCESS,)
+    arena.feeder.feed(600)
+    worker = arena.start()
+    summary = arena.ended(worker, code=75)
+    assert summary["in_flight"] > 0
+    assert arena.topics.committed() <= arena.scored() < 600
+    arena.plants = ()
+    arena.start()
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("15-device-lost")
+    assert verdict.broken == []
+    assert verdict.duplicates <= WINDOW
+
+
+def test_16_an_output_that_is_no_number_is_a_rejection(arena: Arena) -> None:
+    """Every tenth frame; its neighbours in the batch are scored all the same."""
+    arena.plants = (NOT_A_NUMBER,)
+    arena.start().until_ready()
+    arena.feeder.feed(500, must_be=lambda each: "rejected" if each.number % 10 == 0 else "scored")
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("16-nan", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.duplicates) == ([], 0)
+
+
+def test_20_model_after_model_under_load(arena: Arena) -> None:
+    url = swaps(arena)[0].url()
+    swapped = metric(url, "headrace_model_swaps_total")
+    arena.stop_all()
+    verdict = arena.verdict("20-swaps", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.duplicates) == ([], 0)
+    assert verdict.models > 4
+    assert swapped > 4
+
+
+def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
+    """The same digest twice, back to the first, during a rebalance and during a drain."""
+    enough = threading.Event()
+    first = arena.start()
+    first.until_ready()
+    feeding = arena.feeder.keep_feeding(300, enough)
+    try:
+        arena.publish(100)
+        second = arena.start()  # a rebalance
+        arena.publish(100)
+        arena.publish(17)
+        second.until_ready()
+        arena.publish(101)
+        arena.until_scored(arena.scored() + 300)
+        arena.publish(102)
+        first.signal(signal.SIGTERM)  # a drain
+        arena.publish(103)
+        arena.ended(first)
+        wait_until(lambda: 103 in arena.scoring_models(), 30)
+    finally:
+        enough.set()
+        feeding.join()
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("20-swaps-and-rebalances", has_all_summaries=True)
+    assert (verdict.broken, verdict.duplicates) == ([], 0)
