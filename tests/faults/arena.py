@@ -9,15 +9,18 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.registry import Registry
 from pipeline.config import IntakeSettings
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
 from tests.faults.feeder import Feeder
 from tests.faults.oracle.checker import Evidence, Fault, Verdict, check
-from tests.faults.oracle.networks import NAME, publish_network
+from tests.faults.oracle.networks import NAME, network_bytes, publish_network
 from tests.faults.tail import Tail
 from tests.flow.process import Headrace, samples, total
 from tests.kafka.topics import Topics
@@ -55,7 +58,7 @@ class Arena:
         self._results_at = results_at or servers
         if results_at:
             create_topic(KafkaAddress((results_at,), self.topics.results), partitions=4)
-        self._workers: list[Headrace] = []
+        self.workers: list[Headrace] = []
         self._summaries: list[dict] = []
         self._results = Tail(self._results_at, self.topics.results)
         self._letters = Tail(servers, self.topics.dead_letters)
@@ -67,6 +70,14 @@ class Arena:
         digest = publish_network(self.registry, constant).sha256
         self.models[digest] = constant
         return digest
+
+    def publish_altered(self, constant: int, holds: int) -> None:
+        """Publishes one network as the latest, with another's bytes in its file."""
+        manifest = publish_network(self.registry, constant, aliases=())
+        self.models[manifest.sha256] = constant
+        folder = self._folder / "registry" / NAME / str(manifest.version)
+        (folder / "model.pt").write_bytes(network_bytes(holds))
+        Registry(self.registry).set_alias(NAME, LATEST, manifest.version)
 
     def start(
         self,
@@ -84,7 +95,7 @@ class Arena:
             env=env,
             plants=self.plants,
         )
-        self._workers.append(worker)
+        self.workers.append(worker)
         return worker
 
     def kill(self, worker: Headrace) -> None:
@@ -109,7 +120,7 @@ class Arena:
 
     def stop_all(self) -> None:
         """Stops every worker that is left."""
-        for worker in list(self._workers):
+        for worker in list(self.workers):
             self.stop(worker)
 
     def scored(self) -> int:
@@ -137,42 +148,19 @@ class Arena:
         bodies = (json.loads(row.value) for row in self._results.refresh())
         return {self.models[body["model"]["sha256"]] for body in bodies if body["model"]}
 
-    def evidence(
-        self,
-        *,
-        has_all_summaries: bool = False,
-        has_one_worker: bool = False,
-        max_age_s: float | None = None,
-    ) -> Evidence:
-        """All that is there now."""
-        return Evidence(
+    def verdict(self, name: str, **claims: Any) -> Verdict:
+        """The checker's, kept under ``build/faults`` too; for ``claims`` see ``Evidence``."""
+        evidence = Evidence(
             sent=self.feeder.log,
             results=list(self._results.refresh()),
             dead_letters=list(self._letters.refresh()),
             models=dict(self.models),
+            committed=self.topics.committed_offsets(),
             summaries=list(self._summaries),
-            has_all_summaries=has_all_summaries,
-            has_one_worker=has_one_worker,
-            max_age_s=max_age_s,
             faults=list(self.faults),
+            **claims,
         )
-
-    def verdict(
-        self,
-        name: str,
-        *,
-        has_all_summaries: bool = False,
-        has_one_worker: bool = False,
-        max_age_s: float | None = None,
-    ) -> Verdict:
-        """The checker's, kept under ``build/faults`` too."""
-        verdict = check(
-            self.evidence(
-                has_all_summaries=has_all_summaries,
-                has_one_worker=has_one_worker,
-                max_age_s=max_age_s,
-            )
-        )
+        verdict = check(evidence)
         VERDICTS.mkdir(parents=True, exist_ok=True)
         (VERDICTS / f"{name}.json").write_text(verdict.to_json() + "\n")
         return verdict
@@ -182,14 +170,14 @@ class Arena:
         self.faults.append(Fault(name, time.time(), budget_s))
 
     def _forget(self, worker: Headrace) -> None:
-        self._workers.remove(worker)
+        self.workers.remove(worker)
         worker.__exit__()
 
     def __enter__(self) -> Arena:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for worker in self._workers:
+        for worker in self.workers:
             worker.__exit__()
         for tail in (self._results, self._letters):
             tail.close()

@@ -8,3 +8,4 @@ from __future__ import annotations
 NO_ROOM = "device_plants.no_room"
 ILLEGAL_ACCESS = "device_plants.illegal_access"
 NOT_A_NUMBER = "device_plants.not_a_number"
+SLOW = "device_plants.slow"

@@ -53,11 +53,20 @@ class Feeder:
             return list(self._log)
 
     def pictures(
-        self, count: int, streams: int = STREAMS, must_be: Callable[[Identity], Fate] | None = None
+        self,
+        count: int,
+        *,
+        must_be: Callable[[Identity], Fate] | None = None,
+        damaged_every: int = 0,
     ) -> Iterable[Message]:
-        """The next ``count`` frames, spread over the streams. See ``Sent`` for ``must_be``."""
+        """The next ``count`` frames, spread over the streams. See ``Sent`` for ``must_be``; with
+        ``damaged_every`` a message that is no picture comes in the place of each so manyth."""
         for number in itertools.islice(self._numbers, count):
-            identity = Identity(number % streams, number, self._nonce)
+            identity = Identity(number % STREAMS, number, self._nonce)
+            if damaged_every and number % damaged_every == 0:
+                key = f"damaged-{identity.stream}".encode()
+                yield Message(b"no picture", key, must_be="rejected")
+                continue
             value = picture(identity)
             yield Message(
                 value,
@@ -67,11 +76,9 @@ class Feeder:
                 must_be(identity) if must_be else "scored",
             )
 
-    def feed(
-        self, count: int, streams: int = STREAMS, must_be: Callable[[Identity], Fate] | None = None
-    ) -> None:
-        """Sends the next ``count`` frames as fast as possible."""
-        self.send(self.pictures(count, streams, must_be))
+    def feed(self, count: int, **more: Any) -> None:
+        """Sends the next ``count`` frames as fast as possible; for ``more`` see ``pictures``."""
+        self.send(self.pictures(count, **more))
 
     def send(self, messages: Iterable[Message], pause_s: float = 0.0) -> None:
         """Sends these, with a pause behind each, and waits until the fate of all is known."""

@@ -5,14 +5,15 @@ A scenario ends when each frame has its row, or when that didn't happen in time:
 
 from __future__ import annotations
 
-import itertools
 import random
 import signal
 import threading
-import time
 
 import httpx
+from kafka import KafkaAdminClient
 
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import has_topic
 from tests.faults.arena import Arena, is_true_within
 from tests.flow.process import Headrace
 from tests.kafka.broker import LocalBroker
@@ -23,14 +24,14 @@ def kills(arena: Arena, *, times: int = 3, seed: int = 0, drain_s: float = 60) -
     """SIGKILL at random moments under load, a new worker after each."""
     rng = random.Random(seed)
     pause = threading.Event()
-    arena.feeder.feed(1500)
+    arena.feeder.feed(1500, damaged_every=10)
     for _ in range(times):
         at = arena.scored() + rng.randrange(50, 400)
         worker = arena.start()
         wait_until(lambda: arena.scored() >= at or arena.is_all_done(), 60)  # noqa: B023
         arena.kill(worker)
         pause.wait(rng.random())
-        arena.feeder.feed(500)
+        arena.feeder.feed(500, damaged_every=10)
     arena.start()
     is_true_within(arena.is_all_done, drain_s)
 
@@ -53,9 +54,20 @@ def storm(arena: Arena, *, rounds: int = 6, every_s: float = 2.0, drain_s: float
     is_true_within(arena.is_all_done, drain_s)
 
 
-def swaps(
-    arena: Arena, *, times: int = 20, every_s: float = 0.4, drain_s: float = 60
-) -> list[Headrace]:
+def handover(arena: Arena, *, drain_s: float = 60) -> None:
+    """A second worker comes while the first has its hands full, and takes half of the partitions;
+    then the first one goes."""
+    arena.feeder.feed(8000)
+    first = arena.start()
+    arena.until_scored(100)
+    arena.start().until_ready()
+    at = arena.scored() + 1500
+    is_true_within(lambda: arena.scored() >= at, 10)
+    arena.stop(first)
+    is_true_within(arena.is_all_done, drain_s)
+
+
+def swaps(arena: Arena, *, times: int = 20, every_s: float = 0.4, drain_s: float = 60) -> Headrace:
     """Model after model under load, back to an earlier one now and then."""
     pause, enough = threading.Event(), threading.Event()
     worker = arena.start()
@@ -69,7 +81,7 @@ def swaps(
         enough.set()
         feeding.join()
     is_true_within(arena.is_all_done, drain_s)
-    return [worker]
+    return worker
 
 
 def freeze(arena: Arena, worker: Headrace, seconds: float) -> None:
@@ -84,17 +96,6 @@ def is_alive(url: str) -> bool:
     return httpx.get(f"{url}healthz").status_code == 200
 
 
-def longest_gap_s(moments: list[float], start: float, end: float) -> float:
-    """The longest time without a result between two moments."""
-    inside = [start, *sorted(each for each in moments if start < each < end), end]
-    return max(after - before for before, after in itertools.pairwise(inside))
-
-
-def now() -> float:
-    """Unix seconds, as the records' times are."""
-    return time.time()
-
-
 def outage_and_kill(arena: Arena, results: LocalBroker, *, drain_s: float = 60) -> None:
     """The results' broker is frozen, and the worker is killed with all that it couldn't write."""
     worker = arena.start()
@@ -107,3 +108,34 @@ def outage_and_kill(arena: Arena, results: LocalBroker, *, drain_s: float = 60) 
         arena.kill(worker)
     arena.start()
     is_true_within(arena.is_all_done, drain_s)
+
+
+def plain_load(arena: Arena, *, drain_s: float = 20) -> None:
+    """A backlog, and one worker."""
+    arena.feeder.feed(1500)
+    arena.start()
+    is_true_within(arena.is_all_done, drain_s)
+
+
+def altered_model(arena: Arena) -> None:
+    """A version whose file isn't the one that its manifest describes, under load."""
+    pause = threading.Event()
+    arena.start().until_ready()
+    arena.feeder.feed(300)
+    arena.publish_altered(100, holds=200)
+    pause.wait(3)  # three looks of the watcher
+    arena.feeder.feed(300)
+    is_true_within(arena.is_all_done, 20)
+
+
+def refused_results(arena: Arena) -> None:
+    """A topic that takes no record as large as a result: the worker ends, or takes it for done."""
+    admin = KafkaAdminClient(bootstrap_servers=arena.topics.servers)
+    admin.delete_topics([arena.topics.results])
+    wait_until(lambda: not has_topic(KafkaAddress((arena.topics.servers,), arena.topics.results)))
+    small = {"num_partitions": 4, "configs": {"max.message.bytes": "200"}}
+    admin.create_topics({arena.topics.results: small}, wait_for_metadata=True)
+    admin.close()
+    arena.feeder.feed(300)
+    arena.start()
+    is_true_within(lambda: arena.topics.committed() == 300, 10)

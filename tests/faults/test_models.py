@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER
-from tests.faults.scenarios import swaps
+from tests.faults.scenarios import altered_model, swaps
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -22,7 +22,7 @@ def test_15_a_device_without_room_gets_smaller_batches(arena: Arena) -> None:
     arena.until_all_done()
     arena.stop_all()
     verdict = arena.verdict("15-no-room", has_all_summaries=True, has_one_worker=True)
-    assert (verdict.broken, verdict.duplicates) == ([], 0)
+    assert verdict.broken == []
 
 
 def test_15_a_device_that_is_lost_ends_the_worker_for_its_supervisor(arena: Arena) -> None:
@@ -37,9 +37,8 @@ def test_15_a_device_that_is_lost_ends_the_worker_for_its_supervisor(arena: Aren
     arena.start()
     arena.until_all_done()
     arena.stop_all()
-    verdict = arena.verdict("15-device-lost")
+    verdict = arena.verdict("15-device-lost", most_duplicates=WINDOW)
     assert verdict.broken == []
-    assert verdict.duplicates <= WINDOW
 
 
 def test_16_an_output_that_is_no_number_is_a_rejection(arena: Arena) -> None:
@@ -50,15 +49,15 @@ def test_16_an_output_that_is_no_number_is_a_rejection(arena: Arena) -> None:
     arena.until_all_done()
     arena.stop_all()
     verdict = arena.verdict("16-nan", has_all_summaries=True, has_one_worker=True)
-    assert (verdict.broken, verdict.duplicates) == ([], 0)
+    assert verdict.broken == []
 
 
 def test_20_model_after_model_under_load(arena: Arena) -> None:
-    url = swaps(arena)[0].url()
+    url = swaps(arena).url()
     swapped = metric(url, "headrace_model_swaps_total")
     arena.stop_all()
     verdict = arena.verdict("20-swaps", has_all_summaries=True, has_one_worker=True)
-    assert (verdict.broken, verdict.duplicates) == ([], 0)
+    assert verdict.broken == []
     assert verdict.models > 4
     assert swapped > 4
 
@@ -88,4 +87,11 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
     arena.until_all_done()
     arena.stop_all()
     verdict = arena.verdict("20-swaps-and-rebalances", has_all_summaries=True)
-    assert (verdict.broken, verdict.duplicates) == ([], 0)
+    assert verdict.broken == []
+
+
+def test_17_a_file_that_is_not_what_its_manifest_says_is_refused(arena: Arena) -> None:
+    altered_model(arena)
+    arena.stop_all()
+    verdict = arena.verdict("17-altered", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.models) == ([], 1)

@@ -93,8 +93,8 @@ def test_a_clean_run_is_clean() -> None:
     assert (verdict.duplicates, verdict.sent, verdict.results) == (0, 3, 3)
 
 
-def test_a_second_delivery_is_only_counted() -> None:
-    verdict = check(replace(CLEAN, results=[*ROWS, ROWS[1]]))
+def test_a_second_delivery_within_the_window_is_only_counted() -> None:
+    verdict = check(replace(CLEAN, results=[*ROWS, ROWS[1]], most_duplicates=1))
     assert (verdict.broken, verdict.duplicates) == ([], 1)
 
 
@@ -143,6 +143,10 @@ FAULTY = {
         has_all_summaries=True,
         summaries=[{"received": 4, "scored": 2, "shed": 0, "rejected": 0, "in_flight": 2}],
     ),
+    "repeated": replace(CLEAN, results=[*ROWS, ROWS[1]]),
+    "stuck": replace(
+        CLEAN, most_gap_s=10.0, results=[*ROWS[:2], replace(ROWS[2], timestamp_ms=12_000)]
+    ),
     "late": replace(CLEAN, faults=[Fault("broker killed", 2.0, 30.0)]),
 }
 
@@ -150,6 +154,12 @@ FAULTY = {
 @pytest.mark.parametrize("promise", FAULTY)
 def test_each_broken_promise_is_seen_alone(promise: str) -> None:
     assert check(FAULTY[promise]).broken == [promise]
+
+
+def test_a_frame_that_was_committed_without_an_outcome_is_forgotten_too() -> None:
+    missing = replace(CLEAN, results=[ROWS[0], ROWS[2]])
+    assert check(replace(missing, committed={0: 1})).broken == ["lost"]
+    assert check(replace(missing, committed={0: 2})).broken == ["lost", "forgotten"]
 
 
 def test_labels_in_another_order_are_a_wrong_frame() -> None:

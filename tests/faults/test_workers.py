@@ -8,18 +8,19 @@ import threading
 import pytest
 
 from tests.faults.arena import WINDOW, Arena, series_count
-from tests.faults.scenarios import kills, longest_gap_s, now, storm
+from tests.faults.devices import SLOW
+from tests.faults.scenarios import handover, kills, storm
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
 def test_1_killed_workers_lose_nothing(arena: Arena) -> None:
+    arena.plants = (SLOW,)
     kills(arena)
     arena.stop_all()
-    verdict = arena.verdict("1-kills")
+    verdict = arena.verdict("1-kills", most_duplicates=WINDOW * arena.kills)
     assert verdict.broken == []
-    assert verdict.duplicates <= WINDOW * arena.kills
     assert arena.topics.committed() == len(arena.feeder.log)
 
 
@@ -64,22 +65,24 @@ def test_3_a_frozen_worker_gives_up_what_is_anothers(arena: Arena) -> None:
     wait_until(lambda: has_committed(len(arena.feeder.log) - 1), 90)
     arena.stop_all()
     committed.append(arena.topics.committed())
-    verdict = arena.verdict("3-zombie")
+    verdict = arena.verdict("3-zombie", most_duplicates=WINDOW)
     assert verdict.broken == []
-    assert verdict.duplicates <= WINDOW
     assert committed == sorted(committed)
     assert committed[-1] == len(arena.feeder.log)
 
 
 def test_6_workers_that_come_and_go_every_two_seconds(arena: Arena) -> None:
-    began = now()
     storm(arena)
-    ended = now()
     arena.stop_all()
-    evidence = arena.evidence()
-    verdict = arena.verdict("6-storm", has_all_summaries=True)
+    verdict = arena.verdict("6-storm", has_all_summaries=True, most_gap_s=10.0)
     assert verdict.broken == []
-    assert verdict.duplicates == 0
-    moments = [row.timestamp_ms / 1000 for row in evidence.results]
-    assert longest_gap_s(moments, min(moments, default=began), ended) < 10
+    assert arena.topics.committed() == len(arena.feeder.log)
+
+
+def test_6_a_worker_that_comes_while_the_other_has_its_hands_full(arena: Arena) -> None:
+    arena.plants = (SLOW,)
+    handover(arena)
+    arena.stop_all()
+    verdict = arena.verdict("6-handover", has_all_summaries=True, most_gap_s=10.0)
+    assert verdict.broken == []
     assert arena.topics.committed() == len(arena.feeder.log)

@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
@@ -15,6 +16,8 @@ from kafka.structs import TopicPartition
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
 from tests.support import noise_jpeg
+
+Answer = TypeVar("Answer")
 
 PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
 
@@ -123,13 +126,18 @@ class Topics:
 
     def committed(self) -> int:
         """The sum of the group's committed offsets."""
+        return sum(self.committed_offsets().values())
+
+    def committed_offsets(self) -> dict[int, int]:
+        """The group's committed offsets, by partition."""
         return self._ask(
-            self.name, lambda consumer, at: sum(consumer.committed(each) or 0 for each in at)
+            self.name,
+            lambda consumer, at: {each.partition: consumer.committed(each) or 0 for each in at},
         )
 
     def _ask(
-        self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], int]
-    ) -> int:
+        self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], Answer]
+    ) -> Answer:
         consumer = KafkaConsumer(
             bootstrap_servers=self.servers, group_id=self.name, enable_auto_commit=False
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -40,26 +41,34 @@ class Fault:
 class Evidence:
     """All that a run left behind, read to the end.
 
-    ``models`` gives each published digest's constant; ``summaries`` what the workers that ended by
-    themselves say of their run; ``has_all_summaries`` whether no worker was killed or fenced.
+    ``committed`` are the group's offsets by partition. ``models`` gives each published digest's
+    constant; ``summaries`` what the workers that ended by themselves say of their run;
+    ``has_all_summaries`` whether no worker was killed or fenced; ``has_one_worker`` whether all
+    rows are one worker's. ``most_duplicates`` is the declared window, in which frames may come
+    twice; with ``most_gap_s`` no partition may stand still for longer than that
+    between its first result and its last.
     """
 
     sent: Sequence[Sent]
     results: Sequence[Row]
     dead_letters: Sequence[Row]
     models: Mapping[str, int]
+    committed: Mapping[int, int] = field(default_factory=dict)
     summaries: Sequence[Mapping[str, int]] = ()
     has_all_summaries: bool = False
     has_one_worker: bool = False
     max_age_s: float | None = None
+    most_gap_s: float | None = None
+    most_duplicates: int = 0
     faults: Sequence[Fault] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What went wrong. ``duplicates`` are allowed within a window; all else must be empty."""
+    """What went wrong; ``repeated`` only where duplicates are more than the window allows."""
 
     lost: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
     phantom: list[str] = field(default_factory=list)
     wrong_frame: list[str] = field(default_factory=list)
     wrong_model: list[str] = field(default_factory=list)
@@ -70,6 +79,8 @@ class Verdict:
     epochs: list[str] = field(default_factory=list)
     counters: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
     duplicates: int = 0
     sent: int = 0
     results: int = 0
@@ -100,6 +111,7 @@ def check(evidence: Evidence) -> Verdict:
     letters = {_origin(row): row for row in evidence.dead_letters}
     return Verdict(
         lost=_lost(evidence, {*first_rows, *letters}),
+        forgotten=_forgotten(evidence, {*first_rows, *letters}),
         phantom=_phantom(evidence, first_rows, letters),
         wrong_frame=_wrong_frame(evidence, bodies),
         wrong_model=_wrong_model(evidence, bodies),
@@ -110,6 +122,8 @@ def check(evidence: Evidence) -> Verdict:
         epochs=_epochs(evidence, bodies),
         counters=_counters(evidence),
         late=_late(evidence),
+        stuck=_stuck(evidence),
+        repeated=_repeated(evidence, len(bodies) - len(first_rows)),
         duplicates=len(bodies) - len(first_rows),
         sent=len(evidence.sent),
         results=len(bodies),
@@ -132,6 +146,20 @@ def _lost(evidence: Evidence, have_outcome: set[str]) -> list[str]:
         each.frame_id
         for each in evidence.sent
         if each.status == "ok" and each.frame_id not in have_outcome
+    ]
+
+
+def _forgotten(evidence: Evidence, have_outcome: set[str]) -> list[str]:
+    """Without an outcome, and committed: lost for good, where others may still come."""
+    places = [
+        (each.frame_id, *map(int, each.frame_id.split("/")[1:]))
+        for each in evidence.sent
+        if each.status == "ok" and each.frame_id not in have_outcome
+    ]
+    return [
+        frame_id
+        for frame_id, partition, offset in places
+        if offset < evidence.committed.get(partition, 0)
     ]
 
 
@@ -265,3 +293,23 @@ def _late(evidence: Evidence) -> list[str]:
             found = "never" if after is None else f"{after - fault.ended_at:.1f} s"
             wrong.append(f"{fault.name}: first result after {found}, budget {fault.budget_s:g} s")
     return wrong
+
+
+def _stuck(evidence: Evidence) -> list[str]:
+    if evidence.most_gap_s is None:
+        return []
+    moments: dict[str, list[float]] = defaultdict(list)
+    for row in evidence.results:
+        moments[_id(row).rpartition("/")[0]].append(row.timestamp_ms / 1000)
+    wrong = []
+    for partition, at in moments.items():
+        gap_s = max((b - a for a, b in itertools.pairwise(sorted(at))), default=0.0)
+        if gap_s > evidence.most_gap_s:
+            wrong.append(f"{partition}: no result for {gap_s:.1f} s")
+    return wrong
+
+
+def _repeated(evidence: Evidence, duplicates: int) -> list[str]:
+    if duplicates <= evidence.most_duplicates:
+        return []
+    return [f"{duplicates} rows came twice, allowed are {evidence.most_duplicates}"]

@@ -1,0 +1,24 @@
+"""A device that takes its time, so that the window is full of frames whatever this machine does."""
+
+from __future__ import annotations
+
+import time
+
+from pipeline.engine.torchscript import TorchScriptEngine
+from pipeline.types import BatchNhwc, LogitsNk
+from tests.faults.device_plants.not_a_number import is_ours
+from tests.faults.planted import replace
+
+_BATCH_S = 0.025
+
+_real = TorchScriptEngine.score
+
+
+def _score(self: TorchScriptEngine, batch_nhwc: BatchNhwc) -> LogitsNk:
+    if is_ours(batch_nhwc[0]):
+        time.sleep(_BATCH_S)
+    return _real(self, batch_nhwc)
+
+
+def plant() -> None:
+    replace(TorchScriptEngine, "score", _score)

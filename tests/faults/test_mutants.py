@@ -1,0 +1,61 @@
+"""The suite must bite: with each of these bugs planted, the checker must say that it is there.
+
+The same scenarios are clean without them: see the other files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import scenarios
+from tests.faults.arena import Arena
+from tests.faults.devices import SLOW
+from tests.kafka.broker import LocalBroker
+
+pytestmark = [
+    pytest.mark.kafka,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
+]
+
+MUTANTS: dict[str, tuple[Callable[[Arena], object], str]] = {
+    "ignore_failed_future": (scenarios.refused_results, "forgotten"),
+    "drop_on_revoke": (lambda arena: scenarios.handover(arena, drain_s=5), "forgotten"),
+    "commit_in_sync_listener": (lambda arena: scenarios.handover(arena, drain_s=15), "repeated"),
+    "commit_the_highest": (lambda arena: scenarios.kills(arena, drain_s=15), "forgotten"),
+    "name_the_newest_model": (lambda arena: scenarios.swaps(arena, times=8), "wrong_model"),
+    "reuse_rows_early": (scenarios.plain_load, "wrong_frame"),
+    "trust_the_manifest": (scenarios.altered_model, "wrong_model"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_a_planted_bug_is_caught(arena: Arena, mutant: str) -> None:
+    play, promise = MUTANTS[mutant]
+    arena.plants = (SLOW, f"mutants.{mutant}")
+    play(arena)
+    assert promise in arena.verdict(f"mutant-{mutant}").broken
+
+
+@pytest.fixture
+def other() -> Iterator[LocalBroker]:
+    with LocalBroker() as broker:
+        yield broker
+
+
+def test_a_commit_before_the_acknowledgement_is_caught(
+    kafka: str, other: LocalBroker, tmp_path: Path
+) -> None:
+    with Arena(
+        kafka, tmp_path, results_at=other.address, plants=("mutants.commit_before_ack",)
+    ) as arena:
+        scenarios.outage_and_kill(arena, other, drain_s=10)
+        assert "forgotten" in arena.verdict("mutant-commit_before_ack").broken
+
+
+def test_every_mutant_is_tried() -> None:
+    there = {path.stem for path in (Path(__file__).parent / "mutants").glob("*.py")}
+    assert there == {*MUTANTS, "commit_before_ack"}
