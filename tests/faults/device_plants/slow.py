@@ -9,14 +9,14 @@ from pipeline.types import BatchNhwc, LogitsNk
 from tests.faults.device_plants.not_a_number import is_ours
 from tests.faults.planted import replace
 
-_BATCH_S = 0.025
+BATCH_S = 0.025
 
 _real = TorchScriptEngine.score
 
 
 def _score(self: TorchScriptEngine, batch_nhwc: BatchNhwc) -> LogitsNk:
     if is_ours(batch_nhwc[0]):
-        time.sleep(_BATCH_S)
+        time.sleep(BATCH_S)
     return _real(self, batch_nhwc)
 
 
