@@ -47,12 +47,14 @@ def feed(
     """Put a video, camera, folder or synthetic stream on Kafka.
 
     Frames of one stream keep their order: the stream's name is the record's key. Ctrl-C ends it
-    when all that was sent is acknowledged.
+    when all that was sent is acknowledged, or some seconds after the last acknowledgement: then it
+    says of how many frames nobody knows whether they arrived, and exits with 1.
     """
     import threading
 
     from pipeline.cli.terminal import say
     from pipeline.clock import SystemClock
+    from pipeline.errors import StageFailed
     from pipeline.feed import Feed, FeedOptions
     from pipeline.kafka.address import parse_kafka_url
     from pipeline.kafka.connection import create_topic
@@ -77,6 +79,11 @@ def feed(
     else:
         mebibytes = fed.size_bytes / (1 << 20)
         say(f"{fed.records} frames sent, {mebibytes:.1f} MiB, in {fed.duration_s:.1f} s")
+    if fed.unknown:
+        raise StageFailed(
+            f"stopped while {address} didn't answer: whether {fed.unknown} more frames arrived"
+            " isn't known"
+        )
 
 
 @contextmanager

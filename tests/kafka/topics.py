@@ -107,7 +107,11 @@ class Topics:
 
     def result_count(self) -> int:
         """How many results there are, duplicates included."""
-        return self._ask(self.results, lambda consumer, at: sum(consumer.end_offsets(at).values()))
+        return self.count(self.results)
+
+    def count(self, topic: str) -> int:
+        """How many records were written to a topic."""
+        return self._ask(topic, lambda consumer, at: sum(consumer.end_offsets(at).values()))
 
     def has_all(self, sent: Sequence[str]) -> bool:
         """Whether each of these frames has a result."""
