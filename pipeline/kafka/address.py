@@ -20,6 +20,11 @@ class KafkaAddress:
     servers: tuple[str, ...]
     topic: str
 
+    @property
+    def dead_letters(self) -> KafkaAddress:
+        """Where frames of this topic that were rejected go, unless the settings say otherwise."""
+        return KafkaAddress(self.servers, f"{self.topic}.dlq")
+
     def __str__(self) -> str:
         return f"kafka://{','.join(self.servers)}/{self.topic}"
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 FRAME_TYPE = "io.headrace.frame.v1"
 RESULT_TYPE = "io.headrace.result.v1"
@@ -18,6 +19,19 @@ SHA256 = "hr-sha256"
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _LONGEST_STREAM = 256
 """Of a stream's name, in characters: keys come from outside and end in labels, rows and memory."""
+
+
+class Record(Protocol):
+    """What is read of kafka-python's ``ConsumerRecord``. ``timestamp`` is in milliseconds since
+    1970; -1 where there is none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def stream_of(key: bytes | None, topic: str, partition: int) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from pipeline.kafka.record import (
     SHA256,
+    Record,
     captured_at,
     digest_of,
     first_values,
@@ -14,18 +12,6 @@ from pipeline.kafka.record import (
     trace_id_of,
 )
 from pipeline.types import Frame, Position
-
-
-class Record(Protocol):
-    """What is read of kafka-python's ``ConsumerRecord``."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
 
 
 def frame_of(
