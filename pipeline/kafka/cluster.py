@@ -28,6 +28,8 @@ _EARLIEST, _LATEST = -2, -1
 """Kafka's own numbers for both ends of a log, in place of a time."""
 _COORDINATOR_WITHIN_S = 10.0
 _TRY_EVERY_S = 0.2
+_ANSWER_WITHIN_MS = 10_000
+"""A third of kafka-python's default: somebody waits for the answer, or for an end after Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def open_cluster(address: KafkaAddress) -> Iterator[Cluster]:
     Raises:
         SourceUnavailable: the cluster doesn't answer.
     """
-    with connect_admin(address) as admin:
+    with connect_admin(address, request_timeout_ms=_ANSWER_WITHIN_MS) as admin:
         yield Cluster(admin, address)
 
 

@@ -128,7 +128,7 @@ def create_topic(address: KafkaAddress, partitions: int) -> bool:
 
 
 @contextmanager
-def connect_admin(address: KafkaAddress) -> Iterator[KafkaAdminClient]:
+def connect_admin(address: KafkaAddress, **more: Any) -> Iterator[KafkaAdminClient]:
     """Connects a client that asks about topics and groups, and changes them; closes it at the end.
     Blocks for up to ten seconds.
 
@@ -137,7 +137,7 @@ def connect_admin(address: KafkaAddress) -> Iterator[KafkaAdminClient]:
         SourceUnavailable: the cluster doesn't answer, or refuses.
     """
     with kafka_errors(address):
-        admin = KafkaAdminClient(**connection_options(address))
+        admin = KafkaAdminClient(**connection_options(address), **more)
         try:
             yield admin
         finally:

@@ -42,6 +42,7 @@ class Deliveries:
         self._heard_mono_s = 0.0
         self._stopped_mono_s: float | None = None
         self._failure: BaseException | None = None
+        self._refused_by = address
         self._on_their_way = 0
         self._records = 0
         self._bytes = 0
@@ -62,10 +63,14 @@ class Deliveries:
         return self._on_their_way
 
     def follow(
-        self, future: Future[Any], size_bytes: int, then: Callable[[], None] | None = None
+        self,
+        future: Future[Any],
+        size_bytes: int,
+        then: Callable[[], None] | None = None,
+        to: KafkaAddress | None = None,
     ) -> None:
         """Counts a record with a value of ``size_bytes``; ``then`` is called, on kafka-python's
-        thread, once it is acknowledged."""
+        thread, once it is acknowledged; ``to`` is where it goes, if not to the address of all."""
         with self._changed:
             if not self._on_their_way:
                 self._heard_mono_s = self._clock.monotonic()
@@ -75,7 +80,7 @@ class Deliveries:
         def note(error: BaseException | None) -> None:
             if error is None and then is not None:
                 then()
-            self._note(size_bytes, error)
+            self._note(size_bytes, error, to or self._address)
 
         future.add_callback(lambda _: note(None))
         future.add_errback(note)
@@ -106,10 +111,10 @@ class Deliveries:
                 self._changed.wait(_LOOK_EVERY_S)
             failure = self._failure
         if failure is not None:
-            raise StageFailed(_refusal(self._address, failure)) from failure
+            raise StageFailed(_refusal(self._refused_by, failure)) from failure
         return True
 
-    def _note(self, size_bytes: int, error: BaseException | None) -> None:
+    def _note(self, size_bytes: int, error: BaseException | None, to: KafkaAddress) -> None:
         with self._changed:
             self._on_their_way -= 1
             self._bytes_on_their_way -= size_bytes + _RECORD_BYTES
@@ -117,8 +122,8 @@ class Deliveries:
             if error is None:
                 self._records += 1
                 self._bytes += size_bytes
-            else:
-                self._failure = self._failure or error
+            elif self._failure is None:
+                self._failure, self._refused_by = error, to
             self._changed.notify_all()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -34,9 +34,10 @@ _CLOSE_WITHIN_MS = 2_000
 
 def read_ranges(
     address: KafkaAddress, ranges: Mapping[int, Bounds], stop: threading.Event
-) -> Iterator[Sequence[Record]]:
+) -> Generator[Sequence[Record]]:
     """Gives the records of these ranges, each partition's in order, until all were given or
-    ``stop`` is set. Records that come meanwhile are beyond the ends, and aren't given. Blocks.
+    ``stop`` is set. Records that come meanwhile are beyond the ends, and aren't given. Blocks; who
+    doesn't take all of them closes it.
 
     Raises:
         SourceUnavailable: the cluster doesn't answer, or nothing came for a minute.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pipeline.kafka.record import (
+    ORIGIN,
     SHA256,
     Record,
     captured_at,
     digest_of,
     first_values,
+    origin_of,
     stream_of,
     trace_id_of,
 )
@@ -30,6 +32,7 @@ def frame_of(
         max_age_s=max_age_s,
         trace_id=trace_id_of(values.get("traceparent")),
         sha256=digest_of(values.get(SHA256)),
+        origin=origin_of(values.get(ORIGIN)),
         key=record.key,
         headers=headers,
     )
