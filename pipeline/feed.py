@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -17,16 +16,12 @@ from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SourceExhausted, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
-    ABANDON_WITHIN_S,
-    CLOSE_WITHIN_S,
     MAX_RECORD_BYTES,
-    close_producer,
     has_topic,
     kafka_errors,
-    make_producer,
     require_crc32c,
 )
-from pipeline.kafka.delivery import DELIVER_WITHIN_S, METADATA_WITHIN_MS, Deliveries
+from pipeline.kafka.delivery import Deliveries
 from pipeline.kafka.record import FRAME_TYPE, SHA256, event_headers, utf8
 from pipeline.opencv import cv2
 from pipeline.source.base import Source
@@ -36,7 +31,6 @@ from pipeline.wire import rfc3339
 
 _POLL_FRAMES = 16
 _POLL_S = 0.2
-_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +100,7 @@ class Feed:
             )
         self._source.open()
         try:
-            with self._producer() as producer:
+            with self._deliveries.producer() as producer:
                 self._started_mono_s = self._clock.monotonic()
                 for frame in self._frames(stop):
                     for stream in self._streams_of(frame):
@@ -179,21 +173,6 @@ class Feed:
         done = self._deliveries
         duration_s = self._clock.monotonic() - self._started_mono_s
         return Fed(done.records, done.size_bytes, duration_s, unknown)
-
-    @contextlib.contextmanager
-    def _producer(self) -> Iterator[KafkaProducer]:
-        with kafka_errors(self._address):
-            producer = make_producer(
-                self._address,
-                DELIVER_WITHIN_S,
-                batch_size=_BATCH_BYTES,
-                max_block_ms=METADATA_WITHIN_MS,
-            )
-        try:
-            yield producer
-        finally:
-            is_done = self._deliveries.on_their_way == 0
-            close_producer(producer, CLOSE_WITHIN_S if is_done else ABANDON_WITHIN_S)
 
 
 def _headers(frame: Frame, stream: str, value: bytes) -> list[tuple[str, bytes]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
@@ -15,15 +16,8 @@ from pipeline.clock import Clock
 from pipeline.errors import ConfigError, HeadraceError, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.cluster import Cluster, open_cluster
-from pipeline.kafka.connection import (
-    ABANDON_WITHIN_S,
-    CLOSE_WITHIN_S,
-    close_producer,
-    kafka_errors,
-    make_producer,
-    require_crc32c,
-)
-from pipeline.kafka.delivery import DELIVER_WITHIN_S, METADATA_WITHIN_MS, Deliveries
+from pipeline.kafka.connection import kafka_errors, require_crc32c
+from pipeline.kafka.delivery import Deliveries
 from pipeline.kafka.lag import Bounds
 from pipeline.kafka.reading import read_ranges
 from pipeline.kafka.record import Record
@@ -32,8 +26,9 @@ from pipeline.kafka.replay_plan import Choice, check_choice, plan, plan_news
 from pipeline.kafka.replayed import Again, Letter, again, letter_of
 from pipeline.types import Position
 
+log = logging.getLogger(__name__)
+
 _REMEMBER_EVERY_S = 5.0
-_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,8 @@ class ReplayOptions:
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What was done so far, in records. ``replayed`` were acknowledged (in a dry run: would be
-    sent); of ``unknown`` nobody knows, as the broker didn't answer when the replay was stopped."""
+    sent); of ``unknown`` nobody knows, as the broker didn't answer when the replay was stopped. If
+    it ``is_remembered``, the next replay of the topic goes on there."""
 
     total: int = 0
     read: int = 0
@@ -62,6 +58,7 @@ class Replayed:
     skipped: Mapping[str, int] = field(default_factory=dict[str, int])
     duration_s: float = 0.0
     is_dry_run: bool = False
+    is_remembered: bool = False
 
     def to_json(self) -> dict[str, object]:
         """The summary of ``--json``."""
@@ -74,6 +71,7 @@ class Replayed:
             "bytes": self.size_bytes,
             "duration_s": round(self.duration_s, 3),
             "dry_run": self.is_dry_run,
+            "remembered": self.is_remembered,
         }
 
 
@@ -125,21 +123,27 @@ class Replay:
                     # Before the producer is closed: what it gives up then isn't told from the rest.
                     done = self._done(self._deliveries.on_their_way)
             except HeadraceError:
-                with contextlib.suppress(HeadraceError):
-                    self._remember(cluster)
+                self._remember(cluster)
                 raise
-            if is_done:  # else the cluster doesn't answer, and whoever wants to stop shall
-                self._remember(cluster, is_whole=not stop.is_set())
+            # Without an answer it isn't tried: whoever wants to stop shall.
+            is_remembered = is_done and self._remember(cluster, is_whole=not stop.is_set())
         tell(done)
-        return done
+        return replace(done, is_remembered=is_remembered)
 
-    def _remember(self, cluster: Cluster, *, is_whole: bool = False) -> None:
-        """A range that was asked for says nothing of what is before it, and isn't remembered."""
+    def _remember(self, cluster: Cluster, *, is_whole: bool = False) -> bool:
+        """Whether the next replay goes on here. A range that was asked for says nothing of what is
+        before it, and isn't remembered."""
         if self._options.is_dry_run or self._options.choice.is_range:
-            return
-        self._remembered_mono_s = self._clock.monotonic()
+            return False
         ends = {number: each.end for number, each in self._ranges.items()}
-        self._memory.save(cluster, ends if is_whole else None)
+        try:
+            self._memory.save(cluster, ends if is_whole else None)
+        except HeadraceError as error:
+            log.warning("not remembered how far the replay is: %s", error)
+            return False
+        finally:
+            self._remembered_mono_s = self._clock.monotonic()
+        return True
 
     def _plan(self, cluster: Cluster) -> None:
         source, choice = self._source, self._options.choice
@@ -241,7 +245,7 @@ class Replay:
             )
 
     def _send(self, producer: KafkaProducer, frame: Again, at: Position) -> None:
-        address = KafkaAddress((self._options.target or self._source).servers, frame.topic)
+        address = replace(self._options.target or self._source, topic=frame.topic)
         try:
             with kafka_errors(address, StageFailed):
                 future = producer.send(
@@ -271,21 +275,5 @@ class Replay:
             is_dry_run=options.is_dry_run,
         )
 
-    @contextlib.contextmanager
-    def _producer(self) -> Iterator[KafkaProducer | None]:
-        if self._options.is_dry_run:
-            yield None
-            return
-        address = self._options.target or self._source
-        with kafka_errors(address):
-            producer = make_producer(
-                address,
-                DELIVER_WITHIN_S,
-                batch_size=_BATCH_BYTES,
-                max_block_ms=METADATA_WITHIN_MS,
-            )
-        try:
-            yield producer
-        finally:
-            is_done = self._deliveries.on_their_way == 0
-            close_producer(producer, CLOSE_WITHIN_S if is_done else ABANDON_WITHIN_S)
+    def _producer(self) -> contextlib.AbstractContextManager[KafkaProducer | None]:
+        return contextlib.nullcontext() if self._options.is_dry_run else self._deliveries.producer()

@@ -98,6 +98,11 @@ def replay(
             f"stopped while {options.target or address} didn't answer: whether {done.unknown} more"
             " frames arrived isn't known; the next replay sends them again, under the same ids"
         )
+    if not (done.is_remembered or dry_run or options.choice.is_range):
+        raise StageFailed(
+            f"how far it came couldn't be remembered at {address}: the next replay sends some of"
+            " these frames again, under the same ids"
+        )
 
 
 def _address(url: str) -> KafkaAddress:

@@ -13,7 +13,9 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    LeaderNotAvailableError,
     NotCoordinatorError,
+    UnknownBrokerIdError,
 )
 from kafka.structs import OffsetAndMetadata
 
@@ -26,7 +28,16 @@ T = TypeVar("T")
 
 _EARLIEST, _LATEST = -2, -1
 """Kafka's own numbers for both ends of a log, in place of a time."""
-_COORDINATOR_WITHIN_S = 10.0
+_NOBODY_YET = (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    LeaderNotAvailableError,
+    NotCoordinatorError,
+    UnknownBrokerIdError,
+)
+"""A new cluster makes its list of offsets only when it is asked; one whose broker was away for a
+moment has no leaders for the next, which kafka-python takes for a broker of the number -1."""
+_SOMEBODY_WITHIN_S = 10.0
 _TRY_EVERY_S = 0.2
 _ANSWER_WITHIN_MS = 10_000
 """A third of kafka-python's default: somebody waits for the answer, or for an end after Ctrl-C."""
@@ -68,18 +79,17 @@ class Cluster:
 
     def offsets_at(self, topic: str, partitions: Iterable[int], unix_s: float) -> dict[int, int]:
         """The first offset of each partition whose record isn't older; -1 where there is none."""
-        return self._offsets(topic, list(partitions), int(unix_s * 1000))
+        return self._offsets(topic, list(partitions), round(unix_s * 1000))
 
     def _offsets(self, topic: str, partitions: list[int], when: int) -> dict[int, int]:
         asked = {TopicPartition(topic, number): when for number in partitions}
-        with kafka_errors(self._address):
-            found = self._admin.list_partition_offsets(asked) if asked else {}
+        found = self._ask(lambda: self._admin.list_partition_offsets(asked)) if asked else {}
         return {at.partition: each.offset for at, each in found.items()}
 
     def committed(self, group: str, topic: str, partitions: Iterable[int]) -> dict[int, Committed]:
         """What a group has committed; partitions without a commit are left out."""
         asked = [TopicPartition(topic, number) for number in partitions]
-        found = self._of_coordinator(lambda: self._admin.list_group_offsets({group: asked}))
+        found = self._ask(lambda: self._admin.list_group_offsets({group: asked}))
         return {
             at.partition: Committed(each.offset, each.metadata or "")
             for at, each in found.get(group, {}).items()
@@ -96,7 +106,7 @@ class Cluster:
             TopicPartition(topic, number): OffsetAndMetadata(place.offset, place.note, -1)
             for number, place in places.items()
         }
-        results = self._of_coordinator(lambda: self._admin.alter_group_offsets(group, offsets))
+        results = self._ask(lambda: self._admin.alter_group_offsets(group, offsets))
         refused = [error for error in results.values() if getattr(error, "errno", 0)]
         if refused:
             raise SourceUnavailable(
@@ -105,7 +115,7 @@ class Cluster:
 
     def group(self, name: str) -> Group:
         """Who is in a group. One that isn't there has no members, and Kafka calls it Dead."""
-        described = self._of_coordinator(lambda: self._admin.describe_groups([name]))[name]
+        described = self._ask(lambda: self._admin.describe_groups([name]))[name]
         error = described["error"] or ""
         if "AuthorizationFailed" in error:
             raise ConfigError(f"{self._address}: not allowed to see group {name!r} ({error})")
@@ -118,19 +128,15 @@ class Cluster:
             tuple(sorted(members, key=lambda member: (member.partitions or (1 << 31,), member.id))),
         )
 
-    def _of_coordinator(self, ask: Callable[[], T]) -> T:
-        """Asks until a coordinator is found: a new cluster makes its list of offsets only now."""
-        deadline = time.monotonic() + _COORDINATOR_WITHIN_S
+    def _ask(self, ask: Callable[[], T]) -> T:
+        """Asks until somebody is in charge."""
+        deadline = time.monotonic() + _SOMEBODY_WITHIN_S
         pause = threading.Event()
         with kafka_errors(self._address):
             while True:
                 try:
                     return ask()
-                except (
-                    CoordinatorLoadInProgressError,
-                    CoordinatorNotAvailableError,
-                    NotCoordinatorError,
-                ):
+                except _NOBODY_YET:
                     if time.monotonic() > deadline:
                         raise
                 pause.wait(_TRY_EVERY_S)

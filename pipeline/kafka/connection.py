@@ -24,9 +24,7 @@ MAX_RECORD_BYTES = 16 << 20
 """A frame's record at the most. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
 
 _CONNECT_WITHIN_MS = 10_000
-CLOSE_WITHIN_S = 5.0
-ABANDON_WITHIN_S = 0.5
-"""To close a producer that holds records which won't be acknowledged any more."""
+_CLOSE_WITHIN_S = 5.0
 _LINGER_MS = 5
 """Records that come one by one share a request; a result is that much later at the most."""
 _MOST_RECONNECT_BACKOFF_MS = 1_000
@@ -91,7 +89,7 @@ def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -
     )
 
 
-def close_producer(producer: KafkaProducer, within_s: float = CLOSE_WITHIN_S) -> None:
+def close_producer(producer: KafkaProducer, within_s: float = _CLOSE_WITHIN_S) -> None:
     """Closes it within seconds, whatever state it is in. Never raises."""
     with suppress(Exception):  # a wedged client raises anything
         producer.close(timeout=within_s)

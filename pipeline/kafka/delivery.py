@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from kafka import KafkaProducer
 from kafka.errors import MessageSizeTooLargeError
 from kafka.future import Future
 
 from pipeline.clock import Clock
 from pipeline.errors import StageFailed
 from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import close_producer, kafka_errors, make_producer
 
-DELIVER_WITHIN_S = 60.0
-"""What ``make_producer`` is given by the verbs that put records on a topic and then end."""
 MOST_BYTES_ON_THEIR_WAY = 32 << 20
 """kafka-python's ``send`` never blocks: without a limit a slow broker fills the memory."""
-METADATA_WITHIN_MS = 5_000
-"""``send`` waits so long for the topic's metadata, where the broker has just gone."""
 
+_DELIVER_WITHIN_S = 60.0
+_METADATA_WITHIN_MS = 5_000
+"""``send`` waits so long for the topic's metadata, where the broker has just gone."""
+_BATCH_BYTES = 1 << 20
 _GRACE_S = 5.0
+_ABANDON_WITHIN_S = 0.5
+"""To close a producer that holds records which won't be acknowledged any more."""
 _STOP_WITHIN_S = 3.0
 """Who wants to stop waits for acknowledgements as long as they come, and so long after the last."""
 _LOOK_EVERY_S = 0.2
@@ -41,6 +46,7 @@ class Deliveries:
         self._bytes_on_their_way = 0
         self._heard_mono_s = 0.0
         self._stopped_mono_s: float | None = None
+        self._is_given_up = False
         self._failure: BaseException | None = None
         self._refused_by = address
         self._on_their_way = 0
@@ -61,6 +67,30 @@ class Deliveries:
     def on_their_way(self) -> int:
         """Records that were neither acknowledged nor refused: nobody knows whether they arrived."""
         return self._on_their_way
+
+    @contextmanager
+    def producer(self) -> Iterator[KafkaProducer]:
+        """Connects the producer whose records are to be followed. At the end it gets some seconds
+        for what is on its way, unless that was given up.
+
+        Raises:
+            ConfigError: not allowed.
+            SourceUnavailable: the cluster doesn't answer.
+        """
+        with kafka_errors(self._address):
+            producer = make_producer(
+                self._address,
+                _DELIVER_WITHIN_S,
+                batch_size=_BATCH_BYTES,
+                max_block_ms=_METADATA_WITHIN_MS,
+            )
+        try:
+            yield producer
+        finally:
+            if self._is_given_up:
+                close_producer(producer, _ABANDON_WITHIN_S)
+            else:
+                close_producer(producer)
 
     def follow(
         self,
@@ -102,11 +132,12 @@ class Deliveries:
         with self._changed:
             while self._failure is None and self._bytes_on_their_way > at_most_bytes:
                 now = self._clock.monotonic()
-                if now - self._heard_mono_s > DELIVER_WITHIN_S + _GRACE_S:
+                if now - self._heard_mono_s > _DELIVER_WITHIN_S + _GRACE_S:
                     raise StageFailed(f"{self._address}: nothing was acknowledged within a minute")
                 if stop.is_set():
                     since = self._stopped_mono_s = self._stopped_mono_s or now
                     if now - max(since, self._heard_mono_s) > _STOP_WITHIN_S:
+                        self._is_given_up = True
                         return False
                 self._changed.wait(_LOOK_EVERY_S)
             failure = self._failure

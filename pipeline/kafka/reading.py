@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
@@ -53,7 +54,7 @@ def read_ranges(
         while places and not stop.is_set():
             with kafka_errors(address):
                 polled = consumer.poll(_POLL_MS, max_records=_POLL_RECORDS)
-                now_at = {at: consumer.position(at, timeout_ms=0) for at in places}
+            now_at = {at: _position(consumer, at) for at in places}
             for at, records in polled.items():
                 end = ranges[at.partition].end
                 if wanted := [record for record in records if record.offset < end]:
@@ -87,7 +88,7 @@ def written_at(address: KafkaAddress, places: Mapping[int, Bounds]) -> dict[int,
         while left and time.monotonic() < deadline:
             with kafka_errors(address):
                 polled = consumer.poll(_POLL_MS, max_records=len(left) * _POLL_RECORDS)
-                now_at = {at: consumer.position(at, timeout_ms=0) for at in left}
+            now_at = {at: _position(consumer, at) for at in left}
             for at, records in polled.items():
                 first = records[0]
                 if first.timestamp >= 0 and first.offset < places[at.partition].end:
@@ -101,13 +102,20 @@ def written_at(address: KafkaAddress, places: Mapping[int, Bounds]) -> dict[int,
     return found
 
 
+def _position(consumer: KafkaConsumer, at: TopicPartition) -> int:
+    """The next offset of a partition; 0 while it looks for one, as retention overtook it."""
+    with suppress(KafkaError):
+        return consumer.position(at, timeout_ms=0) or 0
+    return 0
+
+
 def _left(
     places: Mapping[TopicPartition, int],
-    now_at: Mapping[TopicPartition, int | None],
+    now_at: Mapping[TopicPartition, int],
     ranges: Mapping[int, Bounds],
 ) -> dict[TopicPartition, int]:
     """Where those partitions are now that aren't at their range's end."""
-    moved = {at: max(place, now_at[at] or 0) for at, place in places.items()}
+    moved = {at: max(place, now_at[at]) for at, place in places.items()}
     return {at: place for at, place in moved.items() if place < ranges[at.partition].end}
 
 
