@@ -85,9 +85,10 @@ def replay(
         is_dry_run=dry_run,
     )
     stop = threading.Event()
+    done_so_far = "to replay" if dry_run else "replayed"
     with stopping_on_signals(stop.set, stop.set), progress_bar() as show:
         done = Replay(address, options, SystemClock()).run(
-            stop, lambda so_far: show(so_far.read, so_far.total, f"{so_far.replayed} replayed")
+            stop, lambda so_far: show(so_far.read, so_far.total, f"{so_far.replayed} {done_so_far}")
         )
     if as_json:
         typer.echo(json.dumps(done.to_json(), ensure_ascii=False))
@@ -127,7 +128,9 @@ def _reasons(given: list[str]) -> frozenset[str]:
 
 
 def describe(done: Replayed) -> str:
-    """What a replay did, in a sentence or two."""
+    """What a replay did, in a sentence."""
+    if not done.total:
+        return "nothing to replay"
     topics = ", ".join(f"{count} to {name}" for name, count in sorted(done.by_topic.items()))
     reasons = ", ".join(f"{count} {name}" for name, count in sorted(done.by_reason.items()))
     skipped = ", ".join(

@@ -14,6 +14,7 @@ from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     LeaderNotAvailableError,
+    MetadataEmptyBrokerList,
     NotCoordinatorError,
     UnknownBrokerIdError,
 )
@@ -32,6 +33,7 @@ _NOBODY_YET = (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     LeaderNotAvailableError,
+    MetadataEmptyBrokerList,
     NotCoordinatorError,
     UnknownBrokerIdError,
 )
@@ -64,11 +66,10 @@ class Cluster:
 
     def topics(self) -> dict[str, list[int]]:
         """All topics that may be seen, each with the numbers of its partitions."""
-        with kafka_errors(self._address):
-            return {
-                topic["name"]: sorted(each["partition_index"] for each in topic["partitions"])
-                for topic in self._admin.describe_topics()
-            }
+        return {
+            topic["name"]: sorted(each["partition_index"] for each in topic["partitions"])
+            for topic in self._ask(self._admin.describe_topics)
+        }
 
     def bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, Bounds]:
         """Where the log of each partition begins and ends now."""

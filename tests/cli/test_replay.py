@@ -30,8 +30,10 @@ def test_wrong_use_ends_with_2_before_anybody_is_asked(
 
 
 def test_a_replay_is_described_in_a_sentence() -> None:
-    assert describe(Replayed()) == "0 frames replayed, 0.0 MiB"
+    assert describe(Replayed()) == "nothing to replay"
+    assert describe(Replayed(total=9)) == "0 frames replayed, 0.0 MiB"
     done = Replayed(
+        total=12,
         replayed=3,
         size_bytes=3 << 20,
         by_topic={"frames": 3},
@@ -42,4 +44,4 @@ def test_a_replay_is_described_in_a_sentence() -> None:
         "3 frames replayed, 3.0 MiB: 3 to frames (2 corrupt, 1 empty);"
         " left alone: 5 other reason, 4 replayed before"
     )
-    assert describe(Replayed(replayed=2, is_dry_run=True)) == "2 frames would be replayed"
+    assert describe(Replayed(total=2, replayed=2, is_dry_run=True)) == "2 frames would be replayed"

@@ -125,6 +125,7 @@ def test_ctrl_c_ends_a_feed_whose_broker_is_away_and_says_what_is_unknown(outage
         assert f"whether {summary['unknown']} more frames arrived isn't known" in feed.said()
         broker.thaw()
         broker.start_again()
+        topics.until_led()
         # All that was acknowledged is there, and nothing that isn't in the summary.
         there = topics.count(topics.name)
         assert summary["sent"] <= there <= summary["sent"] + summary["unknown"]

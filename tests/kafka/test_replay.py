@@ -308,5 +308,6 @@ def test_ctrl_c_ends_a_replay_whose_broker_is_away_and_the_next_one_sends_the_re
             said = f"whether {summary['unknown']} more frames arrived isn't known"
             assert said in run.said()
         broker.thaw()
+        topics.until_led()
         replay(topics, topics.dead_letters)
         assert len(origins(topics)) == count

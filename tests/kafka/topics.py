@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
-from tests.support import noise_jpeg
+from tests.support import noise_jpeg, wait_until
 
 PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
 
@@ -104,6 +106,21 @@ class Topics:
             return rows
         finally:
             consumer.close(autocommit=False)
+
+    def until_led(self) -> None:
+        """Waits until a broker that was away leads the topic again: for some seconds it doesn't."""
+        admin = KafkaAdminClient(bootstrap_servers=self.servers)
+
+        def is_led() -> bool:
+            with contextlib.suppress(KafkaError):
+                (topic,) = admin.describe_topics([self.name])
+                return all(each["leader_id"] >= 0 for each in topic["partitions"])
+            return False
+
+        try:
+            wait_until(is_led, 30)
+        finally:
+            admin.close()
 
     def result_count(self) -> int:
         """How many results there are, duplicates included."""
