@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka.errors import MessageSizeTooLargeError
+from kafka.errors import AuthorizationError, MessageSizeTooLargeError
 from kafka.future import Future
 
 from pipeline.clock import Clock
@@ -120,6 +120,7 @@ class Deliveries:
         acknowledgement comes any more.
 
         Raises:
+            ConfigError: we may not write there.
             StageFailed: a record was refused, or nothing was acknowledged for a minute.
         """
         return self._await(max(0, MOST_BYTES_ON_THEIR_WAY - size_bytes), stop)
@@ -141,6 +142,9 @@ class Deliveries:
                         return False
                 self._changed.wait(_LOOK_EVERY_S)
             failure = self._failure
+        if isinstance(failure, AuthorizationError):
+            with kafka_errors(self._refused_by):
+                raise failure
         if failure is not None:
             raise StageFailed(_refusal(self._refused_by, failure)) from failure
         return True

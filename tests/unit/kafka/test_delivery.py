@@ -3,11 +3,15 @@ from __future__ import annotations
 import threading
 
 import pytest
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import (
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
 from kafka.future import Future
 
 from pipeline.clock import ManualClock
-from pipeline.errors import StageFailed
+from pipeline.errors import ConfigError, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.delivery import MOST_BYTES_ON_THEIR_WAY, Deliveries
 from tests.support import wait_until
@@ -84,6 +88,15 @@ def test_a_refused_record_is_an_error_and_not_on_its_way(error: Exception, said:
     with pytest.raises(StageFailed, match=said):
         deliveries.await_all(GO_ON)
     assert (deliveries.on_their_way, deliveries.records, told) == (0, 0, [])
+
+
+def test_who_may_not_write_is_told_which_topic() -> None:
+    deliveries = Deliveries(ADDRESS, ManualClock())
+    future: Future[object] = Future()
+    deliveries.follow(future, 100, to=KafkaAddress(("h:9092",), "others"))
+    future.failure(TopicAuthorizationFailedError())
+    with pytest.raises(ConfigError, match="kafka://h:9092/others: not allowed"):
+        deliveries.await_all(GO_ON)
 
 
 def test_silence_of_a_minute_is_an_error() -> None:
