@@ -79,7 +79,7 @@ def _cli() -> Iterator[str]:
     yield "`headrace`, or `python -m pipeline`. Results go to standard output, logs to standard"
     yield "error; `--json` is for programs. Exit codes: 0 done, 1 failed, 2 wrong use or settings,"
     yield "75 start me again (a process that can't be healed in place), 130 Ctrl-C in any verb but"
-    yield "`worker` and `demo`, which drain and end with 0.\n"
+    yield "`worker`, `demo`, `feed` and `replay`, which drain and end with 0.\n"
     root = typer.main.get_command(make_app())
     yield from _command(root, "headrace", 2)
     yield from _table(

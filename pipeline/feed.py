@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import threading
@@ -18,12 +17,11 @@ from pipeline.errors import ConfigError, SourceExhausted, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
     MAX_RECORD_BYTES,
-    close_producer,
     has_topic,
     kafka_errors,
-    make_producer,
     require_crc32c,
 )
+from pipeline.kafka.delivery import Deliveries
 from pipeline.kafka.record import FRAME_TYPE, SHA256, event_headers, utf8
 from pipeline.opencv import cv2
 from pipeline.source.base import Source
@@ -33,11 +31,6 @@ from pipeline.wire import rfc3339
 
 _POLL_FRAMES = 16
 _POLL_S = 0.2
-_BYTES_ON_THEIR_WAY = 32 << 20
-"""kafka-python's ``send`` never blocks: without a limit a slow broker fills the memory."""
-_DELIVER_WITHIN_S = 60.0
-_GRACE_S = 5.0
-_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +47,20 @@ class FeedOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fed:
-    """What was acknowledged so far."""
+    """What was acknowledged so far. Of ``unknown`` frames nobody knows whether they arrived: the
+    feed was stopped while the broker didn't answer."""
 
     records: int
     size_bytes: int
     duration_s: float
+    unknown: int = 0
 
     def to_json(self) -> dict[str, object]:
         """The summary of ``--json``."""
         rate = self.records / self.duration_s if self.duration_s else 0.0
         return {
             "sent": self.records,
+            "unknown": self.unknown,
             "bytes": self.size_bytes,
             "duration_s": round(self.duration_s, 3),
             "frames_per_s": round(rate, 1),
@@ -84,16 +80,13 @@ class Feed:
         self._address = address
         self._options = options
         self._clock = clock
-        self._answered = threading.Condition()
-        self._outstanding_bytes = 0
-        self._records = 0
-        self._bytes = 0
-        self._failure: BaseException | None = None
+        self._deliveries = Deliveries(address, clock)
         self._started_mono_s = clock.monotonic()
 
     def run(self, stop: threading.Event, tell: Callable[[Fed], None]) -> Fed:
         """Feeds until the source ends, ``count`` frames were sent or ``stop`` is set; ``tell`` is
-        called with what was acknowledged, several times a second.
+        called with what was acknowledged, several times a second. After ``stop`` it waits as long
+        as acknowledgements come, and some seconds more.
 
         Raises:
             ConfigError: source or topic aren't there.
@@ -107,17 +100,19 @@ class Feed:
             )
         self._source.open()
         try:
-            with self._producer() as producer:
+            with self._deliveries.producer() as producer:
                 self._started_mono_s = self._clock.monotonic()
                 for frame in self._frames(stop):
                     for stream in self._streams_of(frame):
-                        self._send(producer, frame, stream)
+                        self._send(producer, frame, stream, stop)
                     tell(self._fed())
-                self._await_room(0)
+                self._deliveries.await_all(stop)
+                # Before the producer is closed: what it gives up then isn't told from the rest.
+                fed = self._fed(self._deliveries.on_their_way)
         finally:
             self._source.close()
-        tell(self._fed())
-        return self._fed()
+        tell(fed)
+        return fed
 
     def _frames(self, stop: threading.Event) -> Iterator[Frame]:
         pace = Pace(self._clock, self._options.fps)
@@ -142,7 +137,9 @@ class Feed:
             return [frame.stream]
         return [f"{frame.stream}-{number}" for number in range(self._options.streams)]
 
-    def _send(self, producer: KafkaProducer, frame: Frame, stream: str) -> None:
+    def _send(
+        self, producer: KafkaProducer, frame: Frame, stream: str, stop: threading.Event
+    ) -> None:
         if frame.defect is not None:
             return
         value = self._encoded(frame.payload)
@@ -151,10 +148,9 @@ class Feed:
                 f"{frame.frame_id} has {len(value)} bytes, records have {MAX_RECORD_BYTES} at the"
                 " most; lower --quality or make the pictures smaller"
             )
-        self._await_room(_BYTES_ON_THEIR_WAY - len(value))
+        if not self._deliveries.await_room(len(value), stop):
+            return
         headers = _headers(frame, stream, value)
-        with self._answered:
-            self._outstanding_bytes += len(value)
         try:
             with kafka_errors(self._address, StageFailed):
                 future = producer.send(
@@ -162,9 +158,7 @@ class Feed:
                 )
         except MessageSizeTooLargeError as cause:
             raise StageFailed(f"{frame.frame_id}: {cause}") from cause
-        size_bytes = len(value)
-        future.add_callback(lambda _: self._note(size_bytes, None))
-        future.add_errback(lambda error: self._note(size_bytes, error))
+        self._deliveries.follow(future, len(value))
 
     def _encoded(self, payload: bytes | ImageHwc) -> bytes:
         if isinstance(payload, bytes):
@@ -175,44 +169,10 @@ class Feed:
             raise StageFailed(f"OpenCV can't encode a picture of shape {payload.shape} as JPEG")
         return encoded.tobytes()
 
-    def _note(self, size_bytes: int, error: BaseException | None) -> None:
-        with self._answered:
-            self._outstanding_bytes -= size_bytes
-            if error is None:
-                self._records += 1
-                self._bytes += size_bytes
-            else:
-                self._failure = self._failure or error
-            self._answered.notify_all()
-
-    def _await_room(self, at_most_bytes: int) -> None:
-        """Waits until no more than so many bytes are on their way.
-
-        Raises:
-            StageFailed: a record was refused, or nothing was acknowledged for a minute.
-        """
-        with self._answered:
-            has_room = self._answered.wait_for(
-                lambda: self._failure is not None or self._outstanding_bytes <= at_most_bytes,
-                _DELIVER_WITHIN_S + _GRACE_S,
-            )
-        if self._failure is not None:
-            raise StageFailed(_refusal(self._address, self._failure)) from self._failure
-        if not has_room:
-            raise StageFailed(f"{self._address}: nothing was acknowledged within a minute")
-
-    def _fed(self) -> Fed:
-        with self._answered:
-            return Fed(self._records, self._bytes, self._clock.monotonic() - self._started_mono_s)
-
-    @contextlib.contextmanager
-    def _producer(self) -> Iterator[KafkaProducer]:
-        with kafka_errors(self._address):
-            producer = make_producer(self._address, _DELIVER_WITHIN_S, batch_size=_BATCH_BYTES)
-        try:
-            yield producer
-        finally:
-            close_producer(producer)
+    def _fed(self, unknown: int = 0) -> Fed:
+        done = self._deliveries
+        duration_s = self._clock.monotonic() - self._started_mono_s
+        return Fed(done.records, done.size_bytes, duration_s, unknown)
 
 
 def _headers(frame: Frame, stream: str, value: bytes) -> list[tuple[str, bytes]]:
@@ -230,12 +190,3 @@ def _content_type(value: bytes) -> bytes:
     if value.startswith(b"\x89PNG"):
         return b"image/png"
     return b"image/webp" if value[8:12] == b"WEBP" else b"image/jpeg"
-
-
-def _refusal(address: KafkaAddress, error: BaseException) -> str:
-    if isinstance(error, MessageSizeTooLargeError):
-        return (
-            f"{address}: a frame is larger than the topic takes; raise its max.message.bytes"
-            " (a topic made by --create takes 16 MiB), or lower --quality"
-        )
-    return f"{address}: a record wasn't taken: {error!r}"

@@ -66,8 +66,9 @@ class Frame:
     streams: a result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label
     where a synthetic source knows it. ``defect`` is set by a source that knows the frame can't be
     decoded. ``file`` is its file's name, where it is one of a folder. ``sha256`` is the digest that
-    the sender promised, in hex. ``key`` and ``headers`` are a Kafka record's own: dead letters and
-    results carry them on.
+    the sender promised, in hex. ``origin`` is the id that the frame had before a replay put it
+    through again. ``key`` and ``headers`` are a Kafka record's own: dead letters and results carry
+    them on.
     """
 
     position: Position
@@ -81,14 +82,16 @@ class Frame:
     trace_id: str | None = None
     file: str | None = None
     sha256: str | None = None
+    origin: str | None = None
     key: bytes | None = None
     headers: Headers = ()
 
     @property
     def frame_id(self) -> str:
-        """``topic/partition/offset``: the same at each delivery of this frame."""
+        """``topic/partition/offset``: the same at each delivery of this frame, and of where it
+        stood first if it was put through again."""
         at = self.position
-        return f"{at.topic}/{at.partition}/{at.offset}"
+        return self.origin or f"{at.topic}/{at.partition}/{at.offset}"
 
     @property
     def size_bytes(self) -> int:

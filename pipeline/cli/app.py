@@ -49,6 +49,8 @@ VERBS = (
     Verb("demo", "pipeline.cli.demo:demo", "Show everything at once: frames, training, swaps."),
     Verb("worker", "pipeline.cli.worker:worker", "Run a worker: frames in, results out."),
     Verb("feed", "pipeline.cli.feed:feed", "Put a source's frames on a Kafka topic."),
+    Verb("replay", "pipeline.cli.replay:replay", "Put dead letters or a range through again."),
+    Verb("status", "pipeline.cli.status:status", "Show how far a group is on a Kafka topic."),
     Verb("train", "pipeline.cli.train:train", "Train a network, and publish it if told."),
     Verb("publish", "pipeline.cli.publish:publish", "Make a network of your own an artifact."),
     Verb("models", "pipeline.cli.models:app", "List, show, verify, promote and roll back models."),

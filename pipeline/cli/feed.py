@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -47,12 +44,14 @@ def feed(
     """Put a video, camera, folder or synthetic stream on Kafka.
 
     Frames of one stream keep their order: the stream's name is the record's key. Ctrl-C ends it
-    when all that was sent is acknowledged.
+    when all that was sent is acknowledged, or some seconds after the last acknowledgement: then it
+    says of how many frames nobody knows whether they arrived, and exits with 1.
     """
     import threading
 
-    from pipeline.cli.terminal import say
+    from pipeline.cli.terminal import progress_bar, say
     from pipeline.clock import SystemClock
+    from pipeline.errors import StageFailed
     from pipeline.feed import Feed, FeedOptions
     from pipeline.kafka.address import parse_kafka_url
     from pipeline.kafka.connection import create_topic
@@ -70,30 +69,22 @@ def feed(
         say(f"made the topic {address.topic} with {partitions} partitions")
     stop = threading.Event()
     options = FeedOptions(fps, count, streams, quality)
-    with stopping_on_signals(stop.set, stop.set), _progress(count, streams or 1) as tell:
-        fed = Feed(wanted, address, options, clock).run(stop, tell)
+    total = None if count is None else count * (streams or 1)
+    with stopping_on_signals(stop.set, stop.set), progress_bar() as show:
+        fed = Feed(wanted, address, options, clock).run(
+            stop, lambda so_far: show(so_far.records, total, f"{_rate(so_far):.0f} frames/s")
+        )
     if as_json:
         typer.echo(json.dumps(fed.to_json()))
     else:
         mebibytes = fed.size_bytes / (1 << 20)
         say(f"{fed.records} frames sent, {mebibytes:.1f} MiB, in {fed.duration_s:.1f} s")
+    if fed.unknown:
+        raise StageFailed(
+            f"stopped while {address} didn't answer: whether {fed.unknown} more frames arrived"
+            " isn't known"
+        )
 
 
-@contextmanager
-def _progress(count: int | None, streams: int) -> Iterator[Callable[[Fed], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _fed: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None if count is None else count * streams)
-
-        def tell(fed: Fed) -> None:
-            rate = fed.records / fed.duration_s if fed.duration_s else 0.0
-            bar.update(task, completed=fed.records, description=f"{rate:.0f} frames/s")
-
-        yield tell
+def _rate(fed: Fed) -> float:
+    return fed.records / fed.duration_s if fed.duration_s else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,26 @@ def figures(worker: Worker, title: str) -> Table:
         f"{so_far.rejected} rejected + {so_far.in_flight} in flight",
     )
     return table
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar on stderr where that is a terminal, nothing elsewhere. What it gives is called with how
+    much is done, of how much (None: nobody knows), and words to stand beside it."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total, _words: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int | None, words: str) -> None:
+            bar.update(task, completed=done, total=total, description=words)
+
+        yield show
 
 
 def say(text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.errors import ConfigError
 
@@ -19,6 +19,11 @@ class KafkaAddress:
 
     servers: tuple[str, ...]
     topic: str
+
+    @property
+    def dead_letters(self) -> KafkaAddress:
+        """Where frames of this topic that were rejected go, unless the settings say otherwise."""
+        return replace(self, topic=f"{self.topic}.dlq")
 
     def __str__(self) -> str:
         return f"kafka://{','.join(self.servers)}/{self.topic}"

@@ -119,7 +119,7 @@ def has_topic(address: KafkaAddress) -> bool:
     Raises:
         SourceUnavailable: the cluster doesn't answer.
     """
-    with _admin(address) as admin:
+    with connect_admin(address) as admin:
         return address.topic in admin.list_topics()
 
 
@@ -134,7 +134,7 @@ def create_topic(address: KafkaAddress, partitions: int) -> bool:
         "num_partitions": partitions,
         "configs": {"max.message.bytes": str(MAX_RECORD_BYTES)},
     }
-    with _admin(address) as admin:
+    with connect_admin(address) as admin:
         try:
             admin.create_topics({address.topic: options}, wait_for_metadata=True)
         except TopicAlreadyExistsError:
@@ -143,9 +143,16 @@ def create_topic(address: KafkaAddress, partitions: int) -> bool:
 
 
 @contextmanager
-def _admin(address: KafkaAddress) -> Iterator[KafkaAdminClient]:
+def connect_admin(address: KafkaAddress, **more: Any) -> Iterator[KafkaAdminClient]:
+    """Connects a client that asks about topics and groups, and changes them; closes it at the end.
+    Blocks for up to ten seconds.
+
+    Raises:
+        ConfigError: not allowed.
+        SourceUnavailable: the cluster doesn't answer, or refuses.
+    """
     with kafka_errors(address):
-        admin = KafkaAdminClient(**connection_options(address))
+        admin = KafkaAdminClient(**connection_options(address), **more)
         try:
             yield admin
         finally:

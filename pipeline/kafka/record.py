@@ -7,17 +7,37 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Protocol
 
 FRAME_TYPE = "io.headrace.frame.v1"
 RESULT_TYPE = "io.headrace.result.v1"
 SHA256 = "hr-sha256"
 """Our own header: the hex digest of the value, which alone shows a flipped bit in a JPEG."""
 
+ORIGIN = "hr-origin"
+"""Our own header of a frame that is put through again: ``topic/partition/offset`` of its first
+record, which is its id. Whoever may write frames may say whose result a frame's takes the place of,
+just as it may write any frame."""
+
+_ORIGIN = re.compile(r"[^\x00-\x1f\x7f]{1,1000}/\d{1,10}/\d{1,19}", re.ASCII)
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _LONGEST_STREAM = 256
 """Of a stream's name, in characters: keys come from outside and end in labels, rows and memory."""
+
+
+class Record(Protocol):
+    """What is read of kafka-python's ``ConsumerRecord``. ``timestamp`` is in milliseconds since
+    1970; -1 where there is none."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 def stream_of(key: bytes | None, topic: str, partition: int) -> str:
@@ -59,6 +79,17 @@ def digest_of(sha256: bytes | None) -> str | None:
     """The promised digest of the value in lower case, as it stands there: a wrong form is a
     promise that nothing can keep."""
     return None if sha256 is None else sha256.decode("ascii", "replace").strip().lower()
+
+
+def origin_of(header: bytes | None) -> str | None:
+    """The id that a frame had before it was put through again; None where the header isn't one."""
+    if header is None:
+        return None
+    try:
+        text = header.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if _ORIGIN.fullmatch(text) else None
 
 
 def utf8(text: str) -> bytes:

@@ -44,6 +44,7 @@ def dead_letter_record(outcome: Outcome) -> Outgoing:
         "hr-dlq-topic": at.topic,
         "hr-dlq-partition": str(at.partition),
         "hr-dlq-offset": str(at.offset),
+        "hr-dlq-captured-at": f"{frame.captured_at:.6f}",
         "hr-dlq-rejected-at": f"{outcome.decided_at:.6f}",
     }
     kept = [(name, value) for name, value in frame.headers if value is not None]

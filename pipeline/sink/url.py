@@ -72,7 +72,7 @@ def _beside(sources: tuple[str, ...], sinks: tuple[str, ...]) -> str:
     for url in (*_of(sources, "kafka"), *_of(sinks, "jsonl"), *_of(sinks, "kafka")):
         if url.startswith("kafka:"):
             address, _ = parse_kafka_url(url)
-            return f"{address}.dlq"
+            return str(address.dead_letters)
         path = _path(url.removeprefix("jsonl:"))
         return f"jsonl:{path.with_name(f'{path.stem}.dlq{path.suffix}')}"
     return "null:"

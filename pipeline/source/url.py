@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pipeline.clock import Clock
@@ -29,6 +29,9 @@ from pipeline.source.options import (
 )
 from pipeline.source.synthetic import DigitOptions, SyntheticSource
 from pipeline.source.video import VideoSource
+
+if TYPE_CHECKING:
+    from pipeline.source.kafka import KafkaSourceOptions
 
 SOURCE_FORMS = (
     "kafka://HOST:PORT/TOPIC, a video's path, dir:PATH, camera:0, rtsp://HOST/PATH,"
@@ -156,11 +159,24 @@ def _without_secrets(url: str) -> str:
 
 def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     # Imported here: other sources need no Kafka client.
-    from pipeline.source.kafka import KafkaSource, KafkaSourceOptions
+    from pipeline.source.kafka import KafkaSource
 
-    address, query = parse_kafka_url(url)
+    wanted = parse_kafka_source(url)
+    address = wanted.address
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
+    return KafkaSource(wanted, around.clock, around.progress, around.metrics)
+
+
+def parse_kafka_source(url: str) -> KafkaSourceOptions:
+    """What a Kafka source's URL says, with the defaults of a worker.
+
+    Raises:
+        ConfigError: it isn't such a URL, or has an unknown option.
+    """
+    from pipeline.source.kafka import KafkaSourceOptions
+
+    address, query = parse_kafka_url(url)
     options = Options("kafka", query)
     mode = options.take("mode", _mode, "lossless")
     max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)
@@ -172,7 +188,7 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
         session_s=options.take("session", parse_duration, DEFAULT_SESSION_S),
     )
     options.refuse_others()
-    return KafkaSource(wanted, around.clock, around.progress, around.metrics)
+    return wanted
 
 
 def _group(text: str) -> str:

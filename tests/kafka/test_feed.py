@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import socket
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -13,7 +15,9 @@ from kafka import KafkaAdminClient
 
 from tests.artifacts import publish_tiny
 from tests.flow.process import Headrace
+from tests.kafka.broker import LocalBroker
 from tests.kafka.topics import PICTURES, Topics, judge
+from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -100,3 +104,40 @@ def test_a_frame_that_the_topic_does_not_take_is_an_error_with_the_setting(
     (tmp_path / "large.jpg").write_bytes(large)
     complaint = said(1, "feed", f"dir:{tmp_path}", f"kafka://{kafka}/{topic}")
     assert "max.message.bytes" in complaint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outage", ["frozen", "killed"])
+def test_ctrl_c_ends_a_feed_whose_broker_is_away_and_says_what_is_unknown(outage: str) -> None:
+    with LocalBroker() as broker:
+        topics = Topics(broker.address)
+        url = f"kafka://{broker.address}/{topics.name}"
+        with Headrace("feed", "synthetic:digits?fps=50", url, "--json") as feed:
+            wait_until(lambda: topics.count(topics.name) > 50, 60)
+            broker.freeze() if outage == "frozen" else broker.kill()
+            threading.Event().wait(2)  # the outage
+            before = time.monotonic()
+            feed.signal(signal.SIGINT)
+            assert feed.end(60) == 1, feed.said()
+            assert time.monotonic() - before < 10
+        summary = feed.summary()
+        assert summary["unknown"] > 0
+        assert f"whether {summary['unknown']} more frames arrived isn't known" in feed.said()
+        broker.thaw()
+        broker.start_again()
+        topics.until_led()
+        # All that was acknowledged is there, and nothing that isn't in the summary.
+        there = topics.count(topics.name)
+        assert summary["sent"] <= there <= summary["sent"] + summary["unknown"]
+
+
+def test_ctrl_c_ends_a_feed_when_all_is_acknowledged(kafka: str) -> None:
+    topics = Topics(kafka)
+    url = f"kafka://{kafka}/{topics.name}"
+    with Headrace("feed", "synthetic:digits?fps=50", url, "--json") as feed:
+        wait_until(lambda: topics.count(topics.name) > 20, 60)
+        feed.signal(signal.SIGINT)
+        assert feed.end(60) == 0, feed.said()
+    summary = feed.summary()
+    assert summary["unknown"] == 0
+    assert summary["sent"] == topics.count(topics.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
@@ -9,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
-from tests.support import noise_jpeg
+from tests.support import noise_jpeg, wait_until
 
 Answer = TypeVar("Answer")
 
@@ -113,9 +115,28 @@ class Topics:
         finally:
             consumer.close(autocommit=False)
 
+    def until_led(self) -> None:
+        """Waits until a broker that was away leads the topic again: for some seconds it doesn't."""
+        admin = KafkaAdminClient(bootstrap_servers=self.servers)
+
+        def is_led() -> bool:
+            with contextlib.suppress(KafkaError):
+                (topic,) = admin.describe_topics([self.name])
+                return all(each["leader_id"] >= 0 for each in topic["partitions"])
+            return False
+
+        try:
+            wait_until(is_led, 30)
+        finally:
+            admin.close()
+
     def result_count(self) -> int:
         """How many results there are, duplicates included."""
-        return self._ask(self.results, lambda consumer, at: sum(consumer.end_offsets(at).values()))
+        return self.count(self.results)
+
+    def count(self, topic: str) -> int:
+        """How many records were written to a topic."""
+        return self._ask(topic, lambda consumer, at: sum(consumer.end_offsets(at).values()))
 
     def has_all(self, sent: Sequence[str]) -> bool:
         """Whether each of these frames has a result."""

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from pipeline.kafka.record import (
+    ORIGIN,
     SHA256,
+    Record,
     captured_at,
     digest_of,
     first_values,
+    origin_of,
     stream_of,
     trace_id_of,
 )
 from pipeline.types import Frame, Position
-
-
-class Record(Protocol):
-    """What is read of kafka-python's ``ConsumerRecord``."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
 
 
 def frame_of(
@@ -44,6 +32,7 @@ def frame_of(
         max_age_s=max_age_s,
         trace_id=trace_id_of(values.get("traceparent")),
         sha256=digest_of(values.get(SHA256)),
+        origin=origin_of(values.get(ORIGIN)),
         key=record.key,
         headers=headers,
     )

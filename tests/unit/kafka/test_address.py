@@ -22,6 +22,7 @@ def test_a_url_names_brokers_and_a_topic(url: str, address: KafkaAddress, query:
 def test_an_address_is_shown_as_a_url() -> None:
     address, _ = parse_kafka_url("kafka://a:1,b/t?group=g")
     assert str(address) == "kafka://a:1,b:9092/t"
+    assert str(address.dead_letters) == "kafka://a:1,b:9092/t.dlq"
 
 
 @pytest.mark.parametrize(
