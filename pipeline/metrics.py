@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -50,6 +50,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = CollectorRegistry() if registry is None else registry
         on = self.registry
+        ProcessCollector(registry=on)
         self.stage_duration = Histogram(
             "headrace_stage_duration_seconds",
             "Time that a frame (queue, decode, batch) or batch (infer, sink) spent in a stage",
@@ -65,7 +66,7 @@ class Metrics:
         )
         self.frame_latency = Histogram(
             "headrace_frame_latency_seconds",
-            "From a frame's arrival in the worker to its acknowledged outcome",
+            "From a frame's arrival in the worker to its acknowledged score",
             AGE_BUCKETS_S,
             on,
         )
@@ -111,6 +112,12 @@ class Metrics:
             ["topic", "partition"],
             registry=on,
         )
+        self.consumer_lag_seconds = Gauge(
+            "headrace_consumer_lag_seconds",
+            "Age of a partition's oldest record that isn't finished, at the most",
+            ["topic", "partition"],
+            registry=on,
+        )
         self.consumer_pauses = Counter(
             "headrace_consumer_pauses_total",
             "Times that all partitions were paused for want of credits",
@@ -124,6 +131,24 @@ class Metrics:
         )
         for result in ("done", "failed"):
             self.commits.labels(result)
+        self.commit_duration = Histogram(
+            "headrace_commit_duration_seconds",
+            "From sending a commit of offsets to its acknowledgement",
+            STAGE_BUCKETS_S,
+            on,
+        )
+        self.rebalance_duration = Histogram(
+            "headrace_consumer_rebalance_duration_seconds",
+            "How long the consumer group wasn't stable, as the polls see it",
+            AGE_BUCKETS_S,
+            on,
+        )
+        self.dead_letters = Counter(
+            "headrace_dead_letters_total",
+            "Rejected frames that the dead-letter sink took, by reason",
+            ["reason"],
+            registry=on,
+        )
         self.sink_retries = Counter(
             "headrace_sink_retries_total",
             "Writes to a sink that failed and were tried again",

@@ -97,6 +97,9 @@ class SinkStage:
         self._retrying(sink, lambda: sink.write(left), retry_for_s)
         while left:
             durable = self._collect(sink, left, retry_for_s)
+            for each in durable:
+                if isinstance(each, Rejected):
+                    self._metrics.dead_letters.labels(each.reason).inc()
             left = [each for each in left if each not in durable]
             if left and self._abandoned.is_set():
                 raise StageFailed(f"{sink.name}: abandoned with {len(left)} dead letters unwritten")

@@ -141,6 +141,10 @@ def test_the_lag_ends_though_the_last_record_is_no_frame(topics: Topics, registr
         wait_until(lambda: topics.committed() == 4, 30)
         lag = "headrace_consumer_lag_records"
         wait_until(lambda: total(samples(httpx.get(f"{url}metrics").text), lag) == 0, 10)
+        found = samples(httpx.get(f"{url}metrics").text)
+        assert total(found, "headrace_consumer_lag_seconds") == 0
+        assert total(found, "headrace_commit_duration_seconds_count") > 0
+        assert total(found, "headrace_consumer_rebalance_duration_seconds_count") > 0
         worker.signal(signal.SIGTERM)
         assert worker.end() == 0, worker.said()
     assert topics.result_count() == 3

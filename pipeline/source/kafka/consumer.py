@@ -27,6 +27,7 @@ from pipeline.kafka.connection import (
 )
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
+from pipeline.source.kafka.ages import RecordAges
 from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.offsets import Offsets
@@ -71,11 +72,13 @@ class KafkaSource:
         )
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
-        self._offsets = Offsets(options.address.topic, progress, metrics)
+        self._offsets = Offsets(options.address.topic, clock, progress, metrics)
         self._watch = ConsumerWatch()
+        self._ages = RecordAges()
         self._carried: deque[Frame] = deque()
         self._shown: frozenset[Partition] = frozenset()
         self._next_look_mono_s = 0.0
+        self._unstable_since_mono_s: float | None = None
         self._polled_mono_s = 0.0
         self._has_joined = False
         self._is_wedged = False
@@ -133,9 +136,13 @@ class KafkaSource:
         if assignment.rebalances != self._rebalances:
             self._follow_rebalance(assignment)
         now = self._polled_mono_s = self._clock.monotonic()
+        self._time_rebalance(consumer, now)
         for partition, records in batches.items():
             if assignment.owns((partition.topic, partition.partition)):
-                generation = assignment.generation((partition.topic, partition.partition))
+                there = (partition.topic, partition.partition)
+                generation = assignment.generation(there)
+                first, last = records[0], records[-1]
+                self._ages.note(there, last.offset, first.timestamp / 1000, last.timestamp / 1000)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
@@ -158,9 +165,7 @@ class KafkaSource:
         """See ``Source.commit``. Sends without waiting, one commit at a time."""
         consumer, assignment = self._opened()
         with kafka_errors(self._options.address):
-            self._offsets.send(
-                consumer, assignment.generations, next_offsets, self._clock.monotonic()
-            )
+            self._offsets.send(consumer, assignment.generations, next_offsets)
 
     def close(self) -> None:
         """See ``Source.close``. Leaves the group, so that others get the partitions at once."""
@@ -237,9 +242,25 @@ class KafkaSource:
         carried = (frame.position for frame in self._carried)
         self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
         for view in views:
-            behind = view.end - self._offsets.next_offset(view)
-            lag = self._metrics.consumer_lag.labels(self._info.name, str(view.partition))
-            lag.set(max(0, behind))
+            self._show_lag(view)
+
+    def _time_rebalance(self, consumer: KafkaConsumer, now: float) -> None:
+        """From the poll that found the group unstable to the one that found it stable again."""
+        is_stable = consumer.group_metadata().state == MemberState.STABLE
+        if not is_stable:
+            self._unstable_since_mono_s = self._unstable_since_mono_s or now
+        elif self._unstable_since_mono_s is not None:
+            self._metrics.rebalance_duration.observe(now - self._unstable_since_mono_s)
+            self._unstable_since_mono_s = None
+
+    def _show_lag(self, view: PartitionView) -> None:
+        labels = (self._info.name, str(view.partition))
+        done = self._offsets.next_offset(view)
+        age_s = self._ages.age_s(
+            (self._info.name, view.partition), done, view.end, self._clock.now()
+        )
+        self._metrics.consumer_lag.labels(*labels).set(max(0, view.end - done))
+        self._metrics.consumer_lag_seconds.labels(*labels).set(age_s)
 
     def _follow_rebalance(self, assignment: Assignment) -> None:
         """Lets go of frames that were polled, not handed out, and now are another worker's."""
@@ -248,7 +269,9 @@ class KafkaSource:
         self._offsets.forget_idle()
         for topic, number in self._shown - assignment.owned:
             self._metrics.consumer_lag.remove(topic, str(number))
+            self._metrics.consumer_lag_seconds.remove(topic, str(number))
         self._shown = assignment.owned
+        self._ages.keep_only(assignment.owned)
         self._carried = deque(
             frame for frame in self._carried if assignment.is_current(frame.position)
         )

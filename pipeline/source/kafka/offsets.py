@@ -11,6 +11,7 @@ from kafka.errors import KafkaError
 from kafka.future import Future
 from kafka.structs import MemberState, OffsetAndMetadata
 
+from pipeline.clock import Clock
 from pipeline.commit import Partition
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress
@@ -36,8 +37,9 @@ class Offsets:
     ``poll`` or ``close``, so the two never meet.
     """
 
-    def __init__(self, name: str, progress: Progress, metrics: Metrics) -> None:
+    def __init__(self, name: str, clock: Clock, progress: Progress, metrics: Metrics) -> None:
         self._name = name
+        self._clock = clock
         self._progress = progress
         self._metrics = metrics
         self._committed: dict[Partition, tuple[int, int]] = {}
@@ -76,10 +78,10 @@ class Offsets:
         consumer: KafkaConsumer,
         generations: Generations,
         next_offsets: Mapping[Partition, int],
-        now_mono_s: float,
     ) -> None:
         """Commits without waiting, one commit at a time. While the group rebalances none is taken,
         so none is sent: what is given up meanwhile is handed over by ``hand_over``."""
+        now_mono_s = self._clock.monotonic()
         if self._sent is not None and not self._sent.is_done:
             if now_mono_s - self._sent_mono_s < _ANSWERED_WITHIN_S:
                 return
@@ -89,7 +91,7 @@ class Offsets:
             return
         self._sent = consumer.commit_async(_to_commit(news))
         self._sent_mono_s = now_mono_s
-        self._sent.add_callback(lambda _: self._note_done(news))
+        self._sent.add_callback(lambda _: self._note_done(news, now_mono_s))
         self._sent.add_errback(self._note_failure)
 
     def settle(self, consumer: KafkaConsumer, generations: Generations, poll_s: float) -> None:
@@ -101,8 +103,9 @@ class Offsets:
                 return
             try:
                 if _is_stable(consumer):
+                    sent_mono_s = self._clock.monotonic()
                     consumer.commit(_to_commit(news), timeout_ms=_SETTLE_WITHIN_MS)
-                    self._note_done(news)
+                    self._note_done(news, sent_mono_s)
                     continue
             except KafkaError as error:
                 self._note_failure(error)
@@ -114,6 +117,7 @@ class Offsets:
         news = self._news(leaving, self._progress.next_offsets())
         if not news:
             return
+        sent_mono_s = self._clock.monotonic()
         commit: Awaitable[Any] = consumer.commit_async(_to_commit(news))
         try:
             await commit
@@ -121,7 +125,7 @@ class Offsets:
             self._note_failure(error)
             log.warning("%s: partitions left uncommitted: %r", self._name, error)
         else:
-            self._note_done(news)
+            self._note_done(news, sent_mono_s)
 
     def _news(self, generations: Generations, next_offsets: Mapping[Partition, int]) -> Places:
         """What isn't committed yet of these partitions."""
@@ -139,8 +143,9 @@ class Offsets:
             if place > self._committed.get(partition, (0, -1))
         }
 
-    def _note_done(self, done: Places) -> None:
+    def _note_done(self, done: Places, sent_mono_s: float) -> None:
         self._committed.update(done)
+        self._metrics.commit_duration.observe(self._clock.monotonic() - sent_mono_s)
         self._metrics.commits.labels("done").inc()
 
     def _note_failure(self, error: BaseException) -> None:
