@@ -119,7 +119,7 @@ class KafkaSource:
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
         self._watch = ConsumerWatch()
-        self._polled_mono_s = self._clock.monotonic()
+        self._polled_mono_s = self._unstable_since_mono_s = self._clock.monotonic()
         self._is_wedged = False
         self._rebalances = 0
         self._has_joined = True
