@@ -66,11 +66,12 @@ class Journal:
         It has no row in the sink; there is no room left even for that.
         """
         with self._freed:
-            stream = self._label(frame.stream)
-            self._received[stream] += 1
-            self._shed[stream, reason] += 1
-            if self._first_mono_s is None:
-                self._first_mono_s = self._clock.monotonic()
+            self._shed_at_once(frame.stream, reason, 1)
+
+    def pass_over(self, stream: str, count: int) -> None:
+        """Counts live frames that were too old to be read: received and shed, without rows."""
+        with self._freed:
+            self._shed_at_once(stream, "deadline", count)
 
     def in_stream_order(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Takes outcomes as they come and gives those that may be written, each stream in order."""
@@ -146,6 +147,13 @@ class Journal:
             if self._first_mono_s is None or self._last_mono_s is None:
                 return 0.0
             return max(0.0, self._last_mono_s - self._first_mono_s)
+
+    def _shed_at_once(self, stream: str, reason: ShedReason, count: int) -> None:
+        label = self._label(stream)
+        self._received[label] += count
+        self._shed[label, reason] += count
+        if self._first_mono_s is None:
+            self._first_mono_s = self._clock.monotonic()
 
     def _count(self, outcome: Outcome) -> None:
         stream = self._label(outcome.frame.stream)

@@ -46,6 +46,10 @@ class Progress(Protocol):
         """Says that these partitions aren't ours any more: nothing of them may be committed."""
         ...
 
+    def pass_over(self, stream: str, count: int) -> None:
+        """Counts frames that were too old to be read at all: received and shed at once."""
+        ...
+
 
 class NoProgress:
     """Of a source whose frames nobody works on: nothing is in flight, nothing done. Thread-safe."""
@@ -64,6 +68,9 @@ class NoProgress:
 
     def revoke(self, partitions: Collection[Partition]) -> None:
         """See ``Progress.revoke``."""
+
+    def pass_over(self, stream: str, count: int) -> None:
+        """See ``Progress.pass_over``."""
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -60,9 +61,9 @@ def run(topics: Topics, registry: str, frames: int, source: str = "", sink: str 
     return Worker(settings).run()
 
 
-def started(topics: Topics, registry: str) -> Headrace:
+def started(topics: Topics, registry: str, source: str = "") -> Headrace:
     return Headrace(
-        *("worker", "--source", topics.source, "--sink", topics.sink),
+        *("worker", "--source", source or topics.source, "--sink", topics.sink),
         *("--model", "tiny", "--registry", registry, "--port", "0", "--json"),
     )
 
@@ -161,18 +162,49 @@ def test_a_second_run_goes_on_where_the_first_ended(topics: Topics, registry: st
 
 
 def test_a_live_stream_sheds_what_is_too_old_and_commits_it(topics: Topics, registry: str) -> None:
-    long_ago_ms = int(time.time() * 1000) - 3_600_000
-    old = topics.send(PICTURES, timestamp_ms=long_ago_ms)
-    new = topics.send(PICTURES[:4], streams=4)
+    """What is old by its record's time isn't even read; by its capture's time it gets a row."""
+    long_ago = time.time() - 3_600
+    old = topics.send(PICTURES, timestamp_ms=int(long_ago * 1000))
+    captured = datetime.fromtimestamp(long_ago, UTC).isoformat()
+    stale = topics.send(PICTURES[:4], headers=[("ce_time", captured.encode())])
     source = f"{topics.source}&mode=live&max_age=30s"
-    summary = run(topics, registry, len(old) + len(new), source)
-    assert summary.error is None
-    assert summary.received == len(old) + len(new)
-    assert summary.scored <= len(new)
-    assert summary.shed >= len(old)
-    assert topics.committed() == len(old) + len(new)
-    scored = [each for each in topics.read(topics.results) if body(each)["outcome"] == "scored"]
+    sent = len(old) + len(stale)
+    with started(topics, registry, source) as worker:
+        worker.until_ready()
+        wait_until(lambda: topics.committed() == sent, 30)
+        new = topics.send(PICTURES[:4], streams=4)
+        wait_until(lambda: topics.committed() == sent + len(new), 30)
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0, worker.said()
+        summary = worker.summary()
+    assert summary["received"] == sent + len(new)
+    assert summary["scored"] + summary["shed"] == summary["received"]
+    rows = topics.read(topics.results)
+    scored = [each for each in rows if body(each)["outcome"] == "scored"]
     assert {each.headers["ce_id"].decode() for each in scored} <= set(new)
+    assert not {each.headers["ce_id"].decode() for each in rows} & set(old)
+    assert {each.headers["ce_id"].decode() for each in rows} >= set(stale)
+
+
+@pytest.mark.slow
+def test_a_live_worker_behind_a_long_backlog_begins_with_what_is_fresh(
+    topics: Topics, registry: str
+) -> None:
+    """Reading a hundred thousand records alone would take longer than the age that is allowed."""
+    backlog = 100_000
+    long_ago_ms = int(time.time() * 1000) - 3_600_000
+    topics.send([b"old"] * backlog, timestamp_ms=long_ago_ms)
+    source = f"{topics.source}&mode=live&max_age=2s"
+    with started(topics, registry, source) as worker:
+        worker.until_ready()
+        new = topics.send(PICTURES[:4], streams=4)
+        wait_until(lambda: topics.committed() == backlog + len(new), 30)
+        worker.signal(signal.SIGTERM)
+        assert worker.end() == 0, worker.said()
+    rows = {row.headers["ce_id"].decode(): body(row) for row in topics.read(topics.results)}
+    assert set(rows) <= set(new)
+    assert all(row["fresh"] for row in rows.values() if row["outcome"] == "scored")
+    assert worker.summary()["shed"] >= backlog
 
 
 def test_a_dead_letter_that_its_topic_does_not_take_ends_the_worker_with_the_setting(

@@ -40,6 +40,10 @@ class RecordAges:
             return 0.0
         return max(0.0, now - self._newest[partition])
 
+    def newest(self, partition: Partition) -> float | None:
+        """When the newest record was made that was read, in Unix seconds."""
+        return self._newest.get(partition)
+
     def keep_only(self, partitions: Collection[Partition]) -> None:
         """Forgets what isn't ours any more; what is assigned anew is read anew."""
         for partition in set(self._newest) - set(partitions):

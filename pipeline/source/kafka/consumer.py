@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
-from kafka.structs import MemberState
 
 from pipeline.clock import Clock
 from pipeline.commit import Partition
@@ -25,14 +24,16 @@ from pipeline.kafka.connection import (
     kafka_errors,
     require_crc32c,
 )
+from pipeline.kafka.record import stream_of
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
-from pipeline.source.kafka.ages import RecordAges
 from pipeline.source.kafka.assignment import Assignment
+from pipeline.source.kafka.backlog import skip_older
 from pipeline.source.kafka.frames import frame_of, frame_without_bytes
-from pipeline.source.kafka.offsets import Offsets
+from pipeline.source.kafka.gauges import ConsumerGauges
+from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
-from pipeline.source.kafka.unreadable import Unreadable, poll_records
+from pipeline.source.kafka.unreadable import Batches, Unreadable, poll_records
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
 from pipeline.types import Frame, Position
 
@@ -74,11 +75,9 @@ class KafkaSource:
         self._assignment: Assignment | None = None
         self._offsets = Offsets(options.address.topic, clock, progress, metrics)
         self._watch = ConsumerWatch()
-        self._ages = RecordAges()
+        self._gauges = ConsumerGauges(options.address.topic, metrics)
         self._carried: deque[Frame] = deque()
-        self._shown: frozenset[Partition] = frozenset()
         self._next_look_mono_s = 0.0
-        self._unstable_since_mono_s: float | None = None
         self._polled_mono_s = 0.0
         self._has_joined = False
         self._is_wedged = False
@@ -119,7 +118,8 @@ class KafkaSource:
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
         self._watch = ConsumerWatch()
-        self._polled_mono_s = self._unstable_since_mono_s = self._clock.monotonic()
+        self._polled_mono_s = self._clock.monotonic()
+        self._gauges.time_rebalance(self._polled_mono_s, is_stable=False)
         self._is_wedged = False
         self._rebalances = 0
         self._has_joined = True
@@ -134,15 +134,14 @@ class KafkaSource:
         with kafka_errors(self._options.address):
             batches, unreadable = poll_records(consumer, wait_s, max(1, room))
         if assignment.rebalances != self._rebalances:
-            self._follow_rebalance(assignment)
+            batches = self._follow_rebalance(consumer, assignment, batches)
         now = self._polled_mono_s = self._clock.monotonic()
-        self._time_rebalance(consumer, now)
+        self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
+        self._gauges.note_poll(batches)
         for partition, records in batches.items():
             if assignment.owns((partition.topic, partition.partition)):
                 there = (partition.topic, partition.partition)
                 generation = assignment.generation(there)
-                first, last = records[0], records[-1]
-                self._ages.note(there, last.offset, first.timestamp / 1000, last.timestamp / 1000)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
@@ -232,9 +231,8 @@ class KafkaSource:
             return
         self._next_look_mono_s = now + _LOOK_EVERY_S
         views = [self._view(consumer, partition) for partition in assignment.owned]
-        is_stable = consumer.group_metadata().state == MemberState.STABLE
         complaint = self._watch.complaint(
-            now, is_stable=is_stable, is_paused=assignment.is_paused, partitions=views
+            now, is_stable=is_stable(consumer), is_paused=assignment.is_paused, partitions=views
         )
         if complaint is not None:
             self._is_wedged = True
@@ -242,39 +240,51 @@ class KafkaSource:
         carried = (frame.position for frame in self._carried)
         self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
         for view in views:
-            self._show_lag(view)
+            self._gauges.show_lag(view, self._offsets.next_offset(view), self._clock.now())
+        self._skip_older(consumer, [each for each in assignment.owned if self._is_behind(each)])
 
-    def _time_rebalance(self, consumer: KafkaConsumer, now: float) -> None:
-        """From the poll that found the group unstable to the one that found it stable again."""
-        is_stable = consumer.group_metadata().state == MemberState.STABLE
-        if not is_stable:
-            self._unstable_since_mono_s = self._unstable_since_mono_s or now
-        elif self._unstable_since_mono_s is not None:
-            self._metrics.rebalance_duration.observe(now - self._unstable_since_mono_s)
-            self._unstable_since_mono_s = None
-
-    def _show_lag(self, view: PartitionView) -> None:
-        labels = (self._info.name, str(view.partition))
-        done = self._offsets.next_offset(view)
-        age_s = self._ages.age_s(
-            (self._info.name, view.partition), done, view.end, self._clock.now()
+    def _is_behind(self, partition: Partition) -> bool:
+        """Whether all that comes of a live partition is too old by now."""
+        newest, max_age_s = self._gauges.newest(partition), self._options.max_age_s
+        return (
+            newest is not None and max_age_s is not None and self._clock.now() - newest > max_age_s
         )
-        self._metrics.consumer_lag.labels(*labels).set(max(0, view.end - done))
-        self._metrics.consumer_lag_seconds.labels(*labels).set(age_s)
 
-    def _follow_rebalance(self, assignment: Assignment) -> None:
-        """Lets go of frames that were polled, not handed out, and now are another worker's."""
-        self._metrics.consumer_rebalances.inc(assignment.rebalances - self._rebalances)
+    def _skip_older(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
+        """Sheds a live backlog unread: reading a million frames takes minutes."""
+        max_age_s = self._options.max_age_s
+        if max_age_s is None or not partitions:
+            return
+        with kafka_errors(self._options.address):
+            passed = skip_older(
+                consumer,
+                [TopicPartition(*each) for each in partitions],
+                self._clock.now() - max_age_s,
+            )
+        for partition, count in passed.items():
+            stream = stream_of(None, partition.topic, partition.partition)
+            log.info("%s: passed over %d frames that are too old", stream, count)
+            self._progress.pass_over(stream, count)
+
+    def _follow_rebalance(
+        self, consumer: KafkaConsumer, assignment: Assignment, batches: Batches
+    ) -> Batches:
+        """Lets go of frames that were polled, not handed out, and now are another worker's. A live
+        source begins with what is fresh: what this poll gave of new partitions is asked for again,
+        or passed over. Gives what is left of the poll."""
+        added = self._gauges.follow(assignment.owned, assignment.rebalances - self._rebalances)
         self._rebalances = assignment.rebalances
         self._offsets.forget_idle()
-        for topic, number in self._shown - assignment.owned:
-            self._metrics.consumer_lag.remove(topic, str(number))
-            self._metrics.consumer_lag_seconds.remove(topic, str(number))
-        self._shown = assignment.owned
-        self._ages.keep_only(assignment.owned)
+        if self._options.max_age_s is not None:
+            for partition in [TopicPartition(*each) for each in added]:
+                if partition in batches:
+                    consumer.seek(partition, batches[partition][0].offset)
+            batches = {there: records for there, records in batches.items() if there not in added}
+            self._skip_older(consumer, added)
         self._carried = deque(
             frame for frame in self._carried if assignment.is_current(frame.position)
         )
+        return batches
 
     def _view(self, consumer: KafkaConsumer, partition: Partition) -> PartitionView:
         there = TopicPartition(*partition)

@@ -87,7 +87,7 @@ class Offsets:
                 return
             log.warning("%s: a commit wasn't answered; sending the next one", self._name)
         news = self._news(generations, next_offsets)
-        if not news or not _is_stable(consumer):
+        if not news or not is_stable(consumer):
             return
         self._sent = consumer.commit_async(_to_commit(news))
         self._sent_mono_s = now_mono_s
@@ -102,7 +102,7 @@ class Offsets:
             if not news:
                 return
             try:
-                if _is_stable(consumer):
+                if is_stable(consumer):
                     sent_mono_s = self._clock.monotonic()
                     consumer.commit(_to_commit(news), timeout_ms=_SETTLE_WITHIN_MS)
                     self._note_done(news, sent_mono_s)
@@ -154,7 +154,8 @@ class Offsets:
         log.info("%s: not committed: %r", self._name, error)
 
 
-def _is_stable(consumer: KafkaConsumer) -> bool:
+def is_stable(consumer: KafkaConsumer) -> bool:
+    """Whether the consumer is a member of a group that isn't rebalancing."""
     return consumer.group_metadata().state == MemberState.STABLE
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError
 
 from pipeline.source.kafka.frames import Record
+
+Batches: TypeAlias = Mapping[TopicPartition, Sequence[Record]]
+"""What a poll gives: each partition's records in order, at least one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Unreadable:
 
 def poll_records(
     consumer: KafkaConsumer, timeout_s: float, most: int
-) -> tuple[Mapping[TopicPartition, Sequence[Record]], Unreadable | None]:
+) -> tuple[Batches, Unreadable | None]:
     """Polls, and steps over a record that can't be read; it comes behind those that were.
 
     kafka-python 3.0.12 raises at such a record (a header's name that isn't UTF-8, a checksum that
