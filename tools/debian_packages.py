@@ -20,7 +20,7 @@ GROUPS = {
         "python3-gi",
     ),
     "browser": ("chromium",),
-    "kafka": ("openjdk-17-jre-headless", "maven"),
+    "kafka": ("openjdk-17-jre-headless", "maven", "openssl"),
 }
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -30,7 +30,7 @@ def is_there(group: str) -> bool:
     if group == "browser":
         return bool(os.environ.get("HEADRACE_CHROMIUM")) or any(map(shutil.which, BROWSERS))
     if group == "kafka":
-        return all(map(shutil.which, ("java", "mvn")))
+        return all(map(shutil.which, ("java", "mvn", "openssl")))
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     python = "/usr/bin/python3"
     if shutil.which(python) is None or shutil.which("dpkg-query") is None:
