@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
-from pipeline.urls import mask_url
+from pipeline.urls import MASK, mask_url
 
 ENV_PREFIX = "HEADRACE_"
 
@@ -257,8 +257,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         expected = each["msg"].removeprefix("Value error, ").partition(", unable to")[0]
         expected = re.sub(r"^Input should be (a valid )?", "expected ", expected)
         about = fields[key].description if key in fields else None
+        is_secret = key in fields and fields[key].annotation is SecretStr
+        got = MASK if is_secret else repr(_masked(each["input"]))
         parts.append(
-            f"{key} is {_masked(each['input'])!r} ({origins.get(key, 'default')}), {expected}"
+            f"{key} is {got} ({origins.get(key, 'default')}), {expected}"
             + (f" ({about})" if about else "")
         )
     return "; ".join(parts)
@@ -272,6 +274,8 @@ def _value(settings: Settings, key: str) -> object:
 
 
 def _masked(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return MASK if value else ""
     if isinstance(value, str):
         return mask_url(value)
     if isinstance(value, tuple | list):

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,6 +41,16 @@ def feed(
     partitions: Annotated[
         int, typer.Option(min=1, max=1000, help="Partitions of a topic that --create makes.")
     ] = 4,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c",
+            "--config",
+            envvar="HEADRACE_CONFIG",
+            metavar="FILE",
+            help="Settings as TOML; of them [kafka] is used, TLS and passwords.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with a summary as one line of JSON on stdout.")
     ] = False,
@@ -47,25 +58,29 @@ def feed(
     """Put a video, camera, folder or synthetic stream on Kafka.
 
     Frames of one stream keep their order: the stream's name is the record's key. Ctrl-C ends it
-    when all that was sent is acknowledged.
+    when all that was sent is acknowledged. How it gets into the cluster (TLS, passwords) is said by
+    the settings kafka.…, in a file or as HEADRACE_KAFKA__…, as for a worker.
     """
     import threading
 
     from pipeline.cli.terminal import say
     from pipeline.clock import SystemClock
     from pipeline.feed import Feed, FeedOptions
+    from pipeline.kafka.access import KafkaAccess
     from pipeline.kafka.address import parse_kafka_url
     from pipeline.kafka.connection import create_topic
     from pipeline.lifecycle import stopping_on_signals
     from pipeline.logs import configure_logs
+    from pipeline.settings import load_settings
     from pipeline.source.url import Surroundings, make_source
 
     configure_logs("warning")
-    address, query = parse_kafka_url(topic)
+    access = KafkaAccess.of(load_settings(config, {}).settings.kafka)
+    address, query = parse_kafka_url(topic, access)
     if query:
         raise typer.BadParameter(f"a topic takes no options, got {query!r}")
     clock = SystemClock()
-    wanted = make_source(source, Surroundings(clock))
+    wanted = make_source(source, Surroundings(clock, kafka=access))
     if create and create_topic(address, partitions):
         say(f"made the topic {address.topic} with {partitions} partitions")
     stop = threading.Event()

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from pipeline.clock import Clock
 from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
+from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import parse_kafka_url
 from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress, Progress, Source
@@ -49,11 +50,12 @@ _HARMLESS = frozenset({"camera", "channel", "codec", "profile", "stream", "subty
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What sources need of the worker that they are in. ``progress`` and ``metrics`` may be left
-    away where only a look is taken (``headrace check``)."""
+    away where only a look is taken (``headrace check``), ``kafka`` where there is none."""
 
     clock: Clock
     progress: Progress = field(default_factory=NoProgress)
     metrics: Metrics = field(default_factory=Metrics)
+    kafka: KafkaAccess = field(default_factory=KafkaAccess)
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
@@ -158,7 +160,7 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     # Imported here: other sources need no Kafka client.
     from pipeline.source.kafka import KafkaSource, KafkaSourceOptions
 
-    address, query = parse_kafka_url(url)
+    address, query = parse_kafka_url(url, around.kafka)
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
     options = Options("kafka", query)

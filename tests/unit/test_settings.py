@@ -185,3 +185,20 @@ def test_passwords_are_masked_where_settings_are_shown() -> None:
 def test_every_option_is_of_a_setting() -> None:
     assert OPTIONS.keys() <= setting_fields().keys()
     assert variable_of("batch.max_size") == "HEADRACE_BATCH__MAX_SIZE"
+
+
+def test_a_password_is_shown_masked_and_is_in_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_KAFKA__PASSWORD", "tell-nobody")
+    loaded = load_settings(None, {})
+    assert loaded.settings.kafka.password.get_secret_value() == "tell-nobody"
+    rows = {row.key: (row.value, row.origin) for row in loaded.rows()}
+    assert rows["kafka.password"] == ("***", "HEADRACE_KAFKA__PASSWORD")
+    assert rows["kafka.key_password"] == ("", "default")
+    assert "tell-nobody" not in repr(loaded)
+    monkeypatch.delenv("HEADRACE_KAFKA__PASSWORD")
+    file = _file(tmp_path, "[kafka]\npassword = 20061115\n")
+    with pytest.raises(ConfigError, match=r"kafka.password is \*\*\*") as refused:
+        load_settings(file, {})
+    assert "20061115" not in f"{refused.value} {refused.value.__cause__}"
