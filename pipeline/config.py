@@ -105,8 +105,7 @@ class SinkSettings(Section):
 
 class KafkaSettings(Section):
     """How all Kafka connections are made: encryption, and who we are. Files are read again for each
-    new connection, so that a certificate, password or token may be renewed under a running worker.
-    """
+    new client, so that a certificate, password or token may be renewed under a running worker."""
 
     tls: bool = Field(default=False, description="whether connections are encrypted, by TLS 1.2 up")
     ca_file: str = Field(

@@ -87,6 +87,12 @@ class Broker:
             raise
         return process
 
+    def listens_alike(self) -> bool:
+        """Whether the broker that runs on this data has these listeners too."""
+        settings = _settings_file(self.data)
+        told = settings.read_text(encoding="utf-8") if settings.exists() else ""
+        return all(f"{each.name}://{HOST}:{each.port}" in told for each in self.listeners)
+
     @property
     def _output(self) -> Path:
         """What the JVM says past the log: a crash, a wrong option."""
