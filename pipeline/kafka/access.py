@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 _WITH_PASSWORD = ("plain", "scram-sha-256", "scram-sha-512")
 _OF_TLS = ("ca_file", "cert_file", "key_file", "key_password", "key_password_file")
 _OF_SASL = ("username", "password", "password_file", "token_file")
+_READ_ONCE = ("ca_file", "cert_file", "key_file", "key_password_file", "password_file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,11 @@ class KafkaAccess:
         place = f"the password in {file} (kafka.password_file)" if file else "kafka.password"
         return f"is kafka.username {settings.username!r} right, and {place}?"
 
+    def stamp(self) -> tuple[object, ...]:
+        """Something that is another once a file was renewed that a client reads only when it is
+        made. Never raises."""
+        return tuple(map(_stamp, (getattr(self.settings, name) for name in _READ_ONCE)))
+
     def note_entry(self, servers: tuple[str, ...]) -> None:
         """A client got in there: from now on a refusal is an outage, which ends, and no error of
         the settings."""
@@ -172,3 +178,11 @@ def _read_secret(setting: str, file: str) -> str:
     if not text:
         raise ConfigError(f"{setting}: {file} is empty")
     return text
+
+
+def _stamp(file: str) -> tuple[int, ...] | None:
+    try:
+        found = Path(file).expanduser().stat() if file else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if found else None

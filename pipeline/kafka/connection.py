@@ -130,9 +130,17 @@ def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -
 
 
 def close_producer(producer: KafkaProducer) -> None:
-    """Closes it within seconds, whatever state it is in. Never raises."""
+    """Closes it within seconds, whatever state it is in. Never raises; what it couldn't deliver
+    by then it never will."""
     with suppress(Exception):  # a wedged client raises anything
         producer.close(timeout=_CLOSE_WITHIN_S)
+        return
+    # With records that can't be delivered `close` raises before it closes anything (3.0.12,
+    # `KafkaProducer.close`): the thread would go on, and deliver them after their successors.
+    with suppress(Exception):
+        producer._sender.force_close()
+        producer._sender.join(_CLOSE_WITHIN_S)
+        producer._closed = True
 
 
 def has_topic(address: KafkaAddress) -> bool:
@@ -177,6 +185,7 @@ def _admin(address: KafkaAddress) -> Iterator[KafkaAdminClient]:
 
 def _words(error: BaseException) -> str:
     """kafka-python's error in one line: its name says more than its text."""
-    text = str(error).strip().partition("\n")[0]
+    # A topic that is refused comes with the whole request and response.
+    text = str(error).strip().partition("\n")[0].partition(": Request '")[0]
     name = type(error).__name__
     return text if text.startswith(name) else f"{name}: {text}" if text else name

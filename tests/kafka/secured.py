@@ -6,10 +6,13 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from kafka import KafkaAdminClient
+from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from compose.kafka.certificates import Authority
 from compose.kafka.listeners import MECHANISMS, Listener, sasl_settings, tls_settings
@@ -59,6 +62,13 @@ def _base64(part: dict[str, object]) -> str:
     return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
 
 
+def set_password(secured: Secured, user: str, password: str) -> None:
+    """Makes a user for SCRAM, or changes the password of one."""
+    wanted = UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, password)
+    with closing(KafkaAdminClient(bootstrap_servers=secured.plain)) as admin:
+        assert admin.alter_user_scram_credentials([wanted]) == {user: None}
+
+
 @contextmanager
 def secured_broker(folder: Path) -> Iterator[Secured]:
     """Runs such a broker; its certificates are in ``folder``."""
@@ -67,6 +77,7 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
     old = tls_settings(authority.sign("old", f"IP:{HOST}", days=-1))
     asking = tls_settings(authority.sign("asking", f"IP:{HOST}"), authority.certificate)
     sasl = sasl_settings(MECHANISMS, {USER: PASSWORD})
+    scram = sasl_settings(("SCRAM-SHA-512",), {})
     listeners = [
         Listener("SECURE", "SASL_SSL", free_port(), {**good, **sasl}),
         Listener("TLS", "SSL", free_port(), good),
@@ -74,7 +85,14 @@ def secured_broker(folder: Path) -> Iterator[Secured]:
         Listener("OLD", "SSL", free_port(), old),
         # It sends clients to a name that isn't in its certificate.
         Listener("STRAY", "SSL", free_port(), good, advertised="localhost"),
-        Listener("CLEAR", "SASL_PLAINTEXT", free_port(), sasl_settings(("SCRAM-SHA-512",), {})),
+        Listener("CLEAR", "SASL_PLAINTEXT", free_port(), scram),
+        # It asks again every few seconds who we are.
+        Listener(
+            "FLEETING",
+            "SASL_PLAINTEXT",
+            free_port(),
+            {**scram, "connections.max.reauth.ms": "4000"},
+        ),
     ]
     with LocalBroker(listeners, {USER: PASSWORD}) as broker:
         ports = {each.name.lower(): each.port for each in listeners}

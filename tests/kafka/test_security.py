@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import selectors
+import signal
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from compose.kafka.certificates import Authority
 from pipeline.config import KafkaSettings
@@ -26,8 +24,18 @@ from pipeline.kafka.login import login_options
 from pipeline.kafka.tls import Handshakes, make_context
 from tests.artifacts import publish_tiny
 from tests.flow.process import Headrace
-from tests.kafka.secured import LOGIN, PASSWORD, TOPIC, USER, Secured, secured_broker, token
+from tests.kafka.secured import (
+    LOGIN,
+    PASSWORD,
+    TOPIC,
+    USER,
+    Secured,
+    secured_broker,
+    set_password,
+    token,
+)
 from tests.kafka.topics import PICTURES, Topics, judge
+from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
 
@@ -140,9 +148,7 @@ def test_it_gets_in_with_a_certificate_and_a_private_key_that_is_encrypted(
 
 def test_a_user_may_have_commas_and_equals_signs_in_the_name(secured: Secured) -> None:
     user = "cam=1,hall"
-    with closing(KafkaAdminClient(bootstrap_servers=secured.plain)) as admin:
-        made = UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, PASSWORD)
-        assert admin.alter_user_scram_credentials([made]) == {user: None}
+    set_password(secured, user, PASSWORD)
     login = {"sasl": "scram-sha-512", "username": user, "password": PASSWORD}
     assert has_topic(secured.address("clear", **login))
 
@@ -240,6 +246,37 @@ def test_who_got_in_once_tries_again_with_the_password_of_that_moment(
         make_producer(address, deliver_within_s=60)
     written(tmp_path / "password", PASSWORD)
     assert has_topic(address)
+
+
+def test_a_worker_whose_password_is_renewed_under_it_scores_all(
+    secured: Secured, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    written(password, "first")
+    set_password(secured, "renewed", "first")
+    settings = written(
+        tmp_path / "headrace.toml",
+        f'[kafka]\nsasl = "scram-sha-512"\nusername = "renewed"\npassword_file = "{password}"\n',
+    )
+    registry = str(tmp_path / "registry")
+    publish_tiny(registry)
+    topics = Topics(secured.plain)
+    place = f"kafka://{secured.server('fleeting')}"
+    with Headrace(
+        *("worker", "-c", settings, "--source", f"{place}/{topics.name}?group=g&session=6s"),
+        *("--sink", f"{place}/{topics.results}", "--model", "tiny", "--registry", registry),
+        *("--no-server", "--json"),
+    ) as run:
+        sent = topics.send_pictures(8)
+        wait_until(lambda: topics.has_all(sent), 60)
+        set_password(secured, "renewed", "second")
+        wait_until(lambda: "doesn't let us in" in run.said(), 60)
+        sent += topics.send_pictures(8)
+        written(password, "second")
+        wait_until(lambda: topics.has_all(sent), 60)
+        run.signal(signal.SIGTERM)
+        assert run.end(60) == 0, run.said()
+        assert "Traceback" not in run.said()
 
 
 def test_nobody_waits_for_ever_for_a_broker_that_is_frozen_in_its_handshake(

@@ -83,6 +83,21 @@ def test_a_password_file_is_read_each_time_and_its_last_line_end_is_no_part(tmp_
     assert made.password() == "two"
 
 
+def test_a_stamp_changes_when_a_file_is_renewed_and_only_then(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("one")
+    made = access(sasl="plain", username="u", password_file=str(file))
+    before = made.stamp()
+    assert made.stamp() == before
+    newer = tmp_path / "newer"
+    newer.write_text("two")
+    newer.rename(file)
+    assert made.stamp() != before
+    file.unlink()
+    assert made.stamp() != before
+    assert access().stamp() == access().stamp()
+
+
 def test_what_goes_over_the_network_readably_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         access(tls=True, sasl="plain", **LOGIN)
