@@ -140,7 +140,7 @@ def _settings() -> Iterator[str]:
             ("`HEADRACE_TEST_…`", "the tests'"),
             (
                 "`HEADRACE_SERVICE_…`, `HEADRACE_PORT=tcp://…`, `HEADRACE_PORT_…`",
-                "what Kubernetes sets for a Service named `headrace`: left alone",
+                "what Kubernetes sets for a Service named `headrace` or `headrace-…`: left alone",
             ),
         ],
     )

@@ -133,6 +133,13 @@ class KafkaSettings(Section):
     password: SecretStr = Field(default=SecretStr(""), description="the user's password")
     password_file: str = Field(default="", description="a file with the user's password")
     token_file: str = Field(default="", description="a file with the token, for oauthbearer")
+    token_url: str = Field(
+        default="", description="https URL that issues the tokens instead (client credentials)"
+    )
+    token_scope: str = Field(default="", description="the scope that is asked for there")
+    client_id: str = Field(default="", description="who we are to `kafka.token_url`")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="our secret there")
+    client_secret_file: str = Field(default="", description="a file with that secret")
 
 
 class ServerSettings(Section):

@@ -48,8 +48,11 @@ OTHER_VARIABLES: Mapping[str, str] = {
 """Variables that are no settings; ``HEADRACE_TEST_…`` are the tests'."""
 
 # Kubernetes gives every pod HEADRACE_SERVICE_HOST, HEADRACE_PORT=tcp://… and the like once there is
-# a Service of the name `headrace` beside it; a worker must not refuse to start because of them.
-_KUBERNETES = re.compile(r"HEADRACE_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+# a Service of the name `headrace` beside it, and HEADRACE_KAFKA_… for one named `headrace-kafka`; a
+# worker must not refuse to start because of them.
+_KUBERNETES = re.compile(
+    r"HEADRACE_([A-Z0-9]+_)*(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def _from_environment() -> Iterator[tuple[str, object, str]]:
 def _is_anothers(variable: str, value: str) -> bool:
     if variable in OTHER_VARIABLES or variable.startswith("HEADRACE_TEST_"):
         return True
-    if variable == "HEADRACE_PORT":
+    if variable.endswith("_PORT") and "__" not in variable:
         return "://" in value
     return bool(_KUBERNETES.fullmatch(variable))
 

@@ -11,13 +11,16 @@ from pydantic import SecretStr
 
 from pipeline.config import KafkaSettings
 from pipeline.errors import ConfigError
+from pipeline.kafka.issued_token import Client, IssuedToken, require_token_url
 from pipeline.kafka.tls import Handshakes, make_context
 
 log = logging.getLogger(__name__)
 
 _WITH_PASSWORD = ("plain", "scram-sha-256", "scram-sha-512")
 _OF_TLS = ("ca_file", "cert_file", "key_file", "key_password", "key_password_file")
-_OF_SASL = ("username", "password", "password_file", "token_file")
+_OF_USER = ("username", "password", "password_file")
+_OF_ENDPOINT = ("token_url", "token_scope", "client_id", "client_secret", "client_secret_file")
+_OF_SASL = (*_OF_USER, "token_file", *_OF_ENDPOINT)
 _READ_ONCE = ("ca_file", "cert_file", "key_file", "key_password_file", "password_file")
 
 
@@ -30,6 +33,7 @@ class KafkaAccess:
 
     settings: KafkaSettings = field(default_factory=KafkaSettings)
     handshakes: Handshakes = field(default_factory=Handshakes, repr=False, compare=False)
+    _issued: IssuedToken = field(default_factory=IssuedToken, repr=False, compare=False)
     _entered: set[tuple[str, ...]] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
@@ -44,6 +48,9 @@ class KafkaAccess:
         access.context()
         if settings.sasl in _WITH_PASSWORD:
             access.password()
+        elif settings.token_url:
+            require_token_url(settings.token_url)
+            access.client()
         elif settings.sasl:
             access.token()
         if settings.sasl in ("plain", "oauthbearer") and not settings.tls:
@@ -90,16 +97,35 @@ class KafkaAccess:
         return _secret(self.settings, "password")
 
     def token(self) -> str:
-        """The token of ``oauthbearer`` as it is now.
+        """The token of ``oauthbearer`` as it is now. Blocks for five seconds at the most, where it
+        is issued anew.
 
         Raises:
-            ConfigError: its file can't be read, or is empty.
+            ConfigError: its file can't be read, or is empty, or its endpoint refuses us.
+            OSError: the endpoint doesn't answer.
         """
+        if self.settings.token_url:
+            return self._issued.get(self.client())
         return _read_secret("kafka.token_file", self.settings.token_file)
+
+    def client(self) -> Client:
+        """Who we are where tokens are issued.
+
+        Raises:
+            ConfigError: the file with our secret can't be read.
+        """
+        settings, secret = self.settings, _secret(self.settings, "client_secret")
+        return Client(settings.token_url, settings.client_id, secret, settings.token_scope)
+
+    def forget_token(self) -> None:
+        """A broker didn't take it: the next one is issued anew."""
+        self._issued.forget()
 
     def mend_login(self) -> str:
         """What to look at where a broker doesn't believe who we are."""
         settings = self.settings
+        if settings.token_url:
+            return f"are the tokens of {settings.token_url} (kafka.token_url) meant for it?"
         if settings.sasl == "oauthbearer":
             return f"put a token that is valid into {settings.token_file} (kafka.token_file)"
         file = settings.password_file
@@ -133,19 +159,29 @@ def _require_pairs(settings: KafkaSettings) -> None:
             ("key_file", "key_password", "key_password_file"),
             "kafka.cert_file isn't: give the certificate that the key belongs to",
         )
-    for name in ("password", "key_password"):
+    for name in ("password", "key_password", "client_secret"):
         if {name, f"{name}_file"} <= given:
             raise ConfigError(f"kafka.{name} and kafka.{name}_file are both set: take one away")
     if not settings.sasl:
         choices = ", ".join((*_WITH_PASSWORD, "oauthbearer"))
         _refuse(given, _OF_SASL, f"kafka.sasl isn't: set it to one of {choices}")
     elif settings.sasl == "oauthbearer":
-        _refuse(given, _OF_SASL[:-1], "kafka.sasl is oauthbearer, which takes kafka.token_file")
-        _require(given, settings.sasl, "token_file")
+        _require_token(given, settings)
     else:
-        _refuse(given, ("token_file",), f"kafka.sasl is {settings.sasl}: set it to oauthbearer")
+        its = ("token_file", *_OF_ENDPOINT)
+        _refuse(given, its, f"kafka.sasl is {settings.sasl}: set it to oauthbearer")
         _require(given, settings.sasl, "username")
         _require(given, settings.sasl, "password", "password_file")
+
+
+def _require_token(given: set[str], settings: KafkaSettings) -> None:
+    _refuse(given, _OF_USER, "kafka.sasl is oauthbearer: set it to plain or scram-sha-512")
+    _require(given, settings.sasl, "token_file", "token_url")
+    if settings.token_file:
+        _refuse(given, _OF_ENDPOINT, "kafka.token_file is, too: take that away")
+    else:
+        _require(given, settings.sasl, "client_id")
+        _require(given, settings.sasl, "client_secret", "client_secret_file")
 
 
 def _refuse(given: set[str], names: tuple[str, ...], because: str) -> None:

@@ -30,7 +30,7 @@ def login_options(access: KafkaAccess) -> dict[str, Any]:
 
 
 class _Token(AbstractTokenProvider):
-    """Gives kafka-python the token, read from its file for each connection."""
+    """Gives kafka-python the token as it is at each connection."""
 
     def __init__(self, access: KafkaAccess) -> None:
         super().__init__()

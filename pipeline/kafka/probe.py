@@ -94,6 +94,7 @@ def _of_login(server: str, dialogue: Dialogue, access: KafkaAccess) -> str | Non
     while not mechanism.is_done():
         reply = dialogue.authenticate(mechanism.auth_bytes())
         if reply.error == _WRONG_LOGIN:
+            access.forget_token()
             return f"{server} doesn't let us in ({reply.message}): {access.mend_login()}"
         try:
             mechanism.receive(reply.token)

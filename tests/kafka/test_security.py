@@ -36,6 +36,7 @@ from tests.kafka.secured import (
 )
 from tests.kafka.topics import PICTURES, Topics, judge
 from tests.support import wait_until
+from tests.token_endpoint import CLIENT, SECRET, token_endpoint
 
 pytestmark = pytest.mark.kafka
 
@@ -133,6 +134,21 @@ def test_it_gets_in_with_a_token_and_reads_a_new_one_for_each_connection(
     provider = login_options(address.access)["sasl_oauth_token_provider"]
     written(tmp_path / "token", "a.newer.one")
     assert provider.token() == "a.newer.one"
+
+
+def test_it_gets_in_with_a_token_that_is_issued(secured: Secured, tmp_path: Path) -> None:
+    login = {"sasl": "oauthbearer", "client_id": CLIENT}
+    with token_endpoint(token) as endpoint:
+        login |= {"token_url": endpoint.url, "client_secret": SECRET}
+        assert has_topic(secured.address("secure", **secured.trusting, **login))
+        assert len(endpoint.asked) == 1
+        endpoint.token = lambda: token(valid_for_s=-3600)
+        with pytest.raises(ConfigError, match=r"are the tokens of .*\(kafka.token_url\) meant for"):
+            has_topic(secured.address("secure", **secured.trusting, **login))
+        with pytest.raises(ConfigError, match="401: invalid_client"):
+            has_topic(
+                secured.address("secure", **secured.trusting, **{**login, "client_secret": "no"})
+            )
 
 
 def test_it_gets_in_with_a_certificate_and_a_private_key_that_is_encrypted(

@@ -160,6 +160,9 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HEADRACE_SERVICE_PORT_HTTP", "80")
     monkeypatch.setenv("HEADRACE_PORT_80_TCP_ADDR", "10.0.0.1")
     monkeypatch.setenv("HEADRACE_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("HEADRACE_KAFKA_SERVICE_HOST", "10.0.0.2")
+    monkeypatch.setenv("HEADRACE_KAFKA_PORT_9093_TCP_ADDR", "10.0.0.2")
+    monkeypatch.setenv("HEADRACE_KAFKA_PORT", "tcp://10.0.0.2:9093")
     assert load_settings(None, {}).settings == Settings()
 
 

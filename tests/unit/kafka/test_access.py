@@ -13,6 +13,7 @@ from pipeline.kafka.address import parse_kafka_url
 from pipeline.kafka.login import login_options
 
 LOGIN = {"username": "worker", "password": "tell-nobody"}
+ENDPOINT = {"token_url": "https://h/t", "client_id": "worker", "client_secret": "tell-nobody"}
 
 
 def access(**settings: Any) -> KafkaAccess:
@@ -44,8 +45,14 @@ def test_settings_are_one_of_kafkas_protocols(settings: dict[str, Any], protocol
         ({"sasl": "plain", "username": "u"}, "needs kafka.password or kafka.password_file: set it"),
         ({"sasl": "plain", "password": "p"}, "kafka.sasl is plain, which needs kafka.username"),
         ({"sasl": "plain", "token_file": "t", **LOGIN}, "kafka.sasl is plain: set it to oauthb"),
-        ({"sasl": "oauthbearer"}, "which needs kafka.token_file"),
-        ({"sasl": "oauthbearer", **LOGIN}, "oauthbearer, which takes kafka.token_file"),
+        ({"sasl": "oauthbearer"}, "which needs kafka.token_file or kafka.token_url"),
+        ({"sasl": "oauthbearer", **LOGIN}, "kafka.sasl is oauthbearer: set it to plain or scram"),
+        ({"sasl": "oauthbearer", "token_file": "t", **ENDPOINT}, "kafka.token_file is, too"),
+        ({"sasl": "oauthbearer", "token_url": "https://h/t"}, "which needs kafka.client_id"),
+        ({"sasl": "plain", **LOGIN, **ENDPOINT}, "kafka.sasl is plain: set it to oauthbearer"),
+        ({"sasl": "oauthbearer", **ENDPOINT, "token_url": "http://h/t"}, "expected https://HOST"),
+        ({"sasl": "oauthbearer", **ENDPOINT, "token_url": "file:///t"}, "expected https://HOST"),
+        ({"sasl": "oauthbearer", **ENDPOINT, "token_url": "https://a:b@h/"}, "without a user"),
         ({"sasl": "plain", "password_file": "f", **LOGIN}, "are both set: take one away"),
         ({"sasl": "plain", "username": "u", "password_file": "absent"}, "absent can't be read"),
         ({"sasl": "oauthbearer", "token_file": "absent"}, "kafka.token_file: absent can't be read"),
