@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from kafka import KafkaProducer
-from kafka.errors import AuthorizationError, MessageSizeTooLargeError
+from kafka.errors import MessageSizeTooLargeError
 
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SourceExhausted, StageFailed
@@ -189,7 +189,6 @@ class Feed:
         """Waits until no more than so many bytes are on their way.
 
         Raises:
-            ConfigError: we may not write there.
             StageFailed: a record was refused, or nothing was acknowledged for a minute.
         """
         with self._answered:
@@ -197,9 +196,6 @@ class Feed:
                 lambda: self._failure is not None or self._outstanding_bytes <= at_most_bytes,
                 _DELIVER_WITHIN_S + _GRACE_S,
             )
-        if isinstance(self._failure, AuthorizationError):
-            with kafka_errors(self._address):
-                raise self._failure
         if self._failure is not None:
             raise StageFailed(_refusal(self._address, self._failure)) from self._failure
         if not has_room:
