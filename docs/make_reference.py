@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from pipeline.cli.app import VERBS, make_app
@@ -140,7 +140,7 @@ def _settings() -> Iterator[str]:
             ("`HEADRACE_TEST_…`", "the tests'"),
             (
                 "`HEADRACE_SERVICE_…`, `HEADRACE_PORT=tcp://…`, `HEADRACE_PORT_…`",
-                "what Kubernetes sets for a Service named `headrace`: left alone",
+                "what Kubernetes sets for a Service named `headrace` or `headrace-…`: left alone",
             ),
         ],
     )
@@ -162,12 +162,14 @@ def _fields(fields: dict[str, FieldInfo], prefix: str) -> Iterator[str]:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def _limits(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
-        return f" ({', '.join(get_args(field.annotation))})"
+        return f" ({', '.join(filter(None, get_args(field.annotation)))})"
     signs = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = [
         f"{text} {getattr(limit, sign):g}"

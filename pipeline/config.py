@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 
 class Section(BaseModel):
     """A group of settings: frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # An error must not repeat what was given: it may be a password.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class ModelSettings(Section):
@@ -102,6 +105,45 @@ class SinkSettings(Section):
     )
 
 
+class KafkaSettings(Section):
+    """How all Kafka connections are made: encryption, and who we are. Files are read again for each
+    new client, so that a certificate, password or token may be renewed under a running worker."""
+
+    tls: bool = Field(default=False, description="whether connections are encrypted, by TLS 1.2 up")
+    ca_file: str = Field(
+        default="",
+        description="PEM file of the authorities that may sign a broker's certificate; empty: "
+        "the system's",
+    )
+    verify_hostname: bool = Field(
+        default=True, description="whether a broker's certificate must be made for its address"
+    )
+    cert_file: str = Field(
+        default="", description="PEM file of our own certificate, for brokers that ask for one"
+    )
+    key_file: str = Field(
+        default="", description="PEM file of its private key; empty: in `kafka.cert_file` as well"
+    )
+    key_password: SecretStr = Field(
+        default=SecretStr(""), description="password of a private key that is encrypted"
+    )
+    key_password_file: str = Field(default="", description="a file with that password")
+    sasl: Literal["", "plain", "scram-sha-256", "scram-sha-512", "oauthbearer"] = Field(
+        default="", description="how we say who we are; empty: not at all, or by the certificate"
+    )
+    username: str = Field(default="", description="the user's name, for plain and scram")
+    password: SecretStr = Field(default=SecretStr(""), description="the user's password")
+    password_file: str = Field(default="", description="a file with the user's password")
+    token_file: str = Field(default="", description="a file with the token, for oauthbearer")
+    token_url: str = Field(
+        default="", description="https URL that issues the tokens instead (client credentials)"
+    )
+    token_scope: str = Field(default="", description="the scope that is asked for there")
+    client_id: str = Field(default="", description="who we are to `kafka.token_url`")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="our secret there")
+    client_secret_file: str = Field(default="", description="a file with that secret")
+
+
 class ServerSettings(Section):
     """The HTTP server with metrics, health and the live page."""
 
@@ -137,6 +179,7 @@ class Settings(Section):
     batch: BatchSettings = BatchSettings()
     engine: EngineSettings = EngineSettings()
     sink: SinkSettings = SinkSettings()
+    kafka: KafkaSettings = KafkaSettings()
     server: ServerSettings = ServerSettings()
     lifecycle: LifecycleSettings = LifecycleSettings()
     log_level: Literal["debug", "info", "warning", "error"] = Field(

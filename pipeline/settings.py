@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
-from pipeline.urls import mask_url
+from pipeline.urls import MASK, mask_url
 
 ENV_PREFIX = "HEADRACE_"
 
@@ -48,8 +48,11 @@ OTHER_VARIABLES: Mapping[str, str] = {
 """Variables that are no settings; ``HEADRACE_TEST_…`` are the tests'."""
 
 # Kubernetes gives every pod HEADRACE_SERVICE_HOST, HEADRACE_PORT=tcp://… and the like once there is
-# a Service of the name `headrace` beside it; a worker must not refuse to start because of them.
-_KUBERNETES = re.compile(r"HEADRACE_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+# a Service of the name `headrace` beside it, and HEADRACE_KAFKA_… for one named `headrace-kafka`; a
+# worker must not refuse to start because of them.
+_KUBERNETES = re.compile(
+    r"HEADRACE_([A-Z0-9]+_)*(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,7 @@ def _from_environment() -> Iterator[tuple[str, object, str]]:
 def _is_anothers(variable: str, value: str) -> bool:
     if variable in OTHER_VARIABLES or variable.startswith("HEADRACE_TEST_"):
         return True
-    if variable == "HEADRACE_PORT":
+    if variable.endswith("_PORT") and "__" not in variable:
         return "://" in value
     return bool(_KUBERNETES.fullmatch(variable))
 
@@ -257,8 +260,10 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
         expected = each["msg"].removeprefix("Value error, ").partition(", unable to")[0]
         expected = re.sub(r"^Input should be (a valid )?", "expected ", expected)
         about = fields[key].description if key in fields else None
+        is_secret = key in fields and fields[key].annotation is SecretStr
+        got = MASK if is_secret else repr(_masked(each["input"]))
         parts.append(
-            f"{key} is {_masked(each['input'])!r} ({origins.get(key, 'default')}), {expected}"
+            f"{key} is {got} ({origins.get(key, 'default')}), {expected}"
             + (f" ({about})" if about else "")
         )
     return "; ".join(parts)
@@ -272,6 +277,8 @@ def _value(settings: Settings, key: str) -> object:
 
 
 def _masked(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return MASK if value else ""
     if isinstance(value, str):
         return mask_url(value)
     if isinstance(value, tuple | list):

@@ -26,6 +26,7 @@ from pipeline.engine.torchscript import allocate_batch, choose_device, use_threa
 from pipeline.errors import ConfigError, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
+from pipeline.kafka.access import KafkaAccess
 from pipeline.lifecycle import Crew, stopping_on_signals
 from pipeline.metrics import FrameCounts, Metrics
 from pipeline.preprocess import ImageLimits
@@ -71,20 +72,21 @@ class Worker:
         self.live = LiveView(self._clock)
         limits = settings.intake
         self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
+        kafka = KafkaAccess.of(settings.kafka)
         if sources is None:
-            around = Surroundings(self._clock, self._journal, self.metrics)
+            around = Surroundings(self._clock, self._journal, self.metrics, kafka)
             sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         if not settings.sinks:
             raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
         self._sources = sources
-        sinks = [make_sink(url, self._clock) for url in settings.sinks]
+        sinks = [make_sink(url, self._clock, kafka) for url in settings.sinks]
         if settings.server.enabled:
             sinks.append(self.live)
         self._sink = sinks[0] if len(sinks) == 1 else TeeSink(sinks)
         self._dead_letters = make_dead_letters(
-            settings.sink.dead_letter, settings.sources, settings.sinks, self._clock
+            settings.sink.dead_letter, settings.sources, settings.sinks, self._clock, kafka
         )
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)

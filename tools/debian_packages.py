@@ -20,10 +20,10 @@ GROUPS = {
         "python3-gi",
     ),
     "browser": ("chromium",),
-    "kafka": ("openjdk-17-jre-headless", "maven"),
+    "kafka": ("openjdk-17-jre-headless", "maven", "openssl"),
     "prometheus": ("prometheus",),
 }
-PROGRAMS = {"kafka": ("java", "mvn"), "prometheus": ("prometheus", "promtool")}
+PROGRAMS = {"kafka": ("java", "mvn", "openssl"), "prometheus": ("prometheus", "promtool")}
 SERVICES = {"prometheus": "prometheus.service"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 

@@ -14,20 +14,31 @@ from pathlib import Path
 
 from compose.kafka.broker import DEFAULT_DATA, DEFAULT_PORT, Broker, running_address, stop
 from compose.kafka.jars import BrokerError, fetch, say
+from compose.kafka.ports import HOST
+from compose.kafka.secure import secure_listener, write_client_settings
 
 
 def _start(broker: Broker) -> None:
-    if running_address(broker.data) == broker.address:
-        say(f"it runs already, on {broker.data}")
-    else:
+    if running_address(broker.data) != broker.address:
         broker.start()
+    elif broker.listeners and not broker.listens_alike():
+        raise BrokerError(f"the broker on {broker.data} has no secure port: stop it first")
+    else:
+        say(f"it runs already, on {broker.data}")
+    _tell(broker)
+
+
+def _tell(broker: Broker) -> None:
     print(f"kafka is ready at {broker.address}", flush=True)
+    for each in broker.listeners:
+        settings = write_client_settings(broker.data)
+        print(f"with TLS at {HOST}:{each.port}: headrace … -c {settings}", flush=True)
 
 
 def _serve(broker: Broker) -> None:
     """Runs it until it ends, or until Ctrl-C or SIGTERM, which end it."""
     process = broker.start()
-    print(f"kafka is ready at {broker.address}", flush=True)
+    _tell(broker)
     try:
         code = process.wait()
     except KeyboardInterrupt:
@@ -53,6 +64,9 @@ def _arguments() -> argparse.Namespace:
         asked.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of its records")
         if verb != "stop":
             asked.add_argument("--port", type=int, default=DEFAULT_PORT)
+            asked.add_argument(
+                "--secure", action="store_true", help="a port with TLS and a password as well"
+            )
     return parser.parse_args()
 
 
@@ -66,7 +80,8 @@ def main() -> int:
         elif asked.verb == "stop":
             _stop(asked.data)
         else:
-            broker = Broker(asked.data, asked.port)
+            secure = (secure_listener(asked.data, asked.port),) if asked.secure else ()
+            broker = Broker(asked.data, asked.port, secure)
             _start(broker) if asked.verb == "start" else _serve(broker)
     except BrokerError as error:
         print(f"kafka: {error}", file=sys.stderr)

@@ -11,11 +11,12 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from compose.kafka.jars import HERE, LIBS, STATE, BrokerError, end_of, fetch, find_java, say
+from compose.kafka.listeners import Listener, listener_lines
 from compose.kafka.ports import HOST, answers, free_port, is_free
 
 DEFAULT_PORT = 9092
@@ -31,10 +32,14 @@ _STARTED = b"Kafka Server started"  # the last line of KafkaRaftServer.startup()
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker that keeps its records, log and pid in ``data`` and listens on ``port``."""
+    """A broker that keeps its records, log and pid in ``data`` and listens on ``port``, without
+    encryption or passwords, and on ``listeners``. ``users`` and their passwords are made, for both
+    kinds of SCRAM, when ``data`` is formatted."""
 
     data: Path = DEFAULT_DATA
     port: int = DEFAULT_PORT
+    listeners: tuple[Listener, ...] = ()
+    users: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -82,6 +87,12 @@ class Broker:
             raise
         return process
 
+    def listens_alike(self) -> bool:
+        """Whether the broker that runs on this data has these listeners too."""
+        settings = _settings_file(self.data)
+        told = settings.read_text(encoding="utf-8") if settings.exists() else ""
+        return all(f"{each.name}://{HOST}:{each.port}" in told for each in self.listeners)
+
     @property
     def _output(self) -> Path:
         """What the JVM says past the log: a crash, a wrong option."""
@@ -91,7 +102,7 @@ class Broker:
         """Writes this broker's settings: the common ones, and after them its own, which win."""
         controller = f"{HOST}:{free_port()}"
         own = (
-            f"listeners=PLAINTEXT://{self.address},CONTROLLER://{controller}",
+            *listener_lines(self.address, controller, self.listeners),
             f"controller.quorum.voters=1@{controller}",
             f"log.dirs={self.data.resolve() / 'records'}",
         )
@@ -105,7 +116,13 @@ class Broker:
         say(f"formatting {self.data}")
         settings = str(_settings_file(self.data))
         tool = ["kafka.tools.StorageTool", "format", "--cluster-id", _cluster_id()]
-        command = [*self._jvm(java), *tool, "--config", settings]
+        scram = [
+            part
+            for user, password in self.users.items()
+            for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+            for part in ("--add-scram", f"{kind}=[name={user},password={password}]")
+        ]
+        command = [*self._jvm(java), *tool, "--config", settings, *scram]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BrokerError(

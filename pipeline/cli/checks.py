@@ -28,6 +28,8 @@ from pipeline.errors import (
     SourceUnavailable,
 )
 from pipeline.image_header import read_header
+from pipeline.kafka.access import KafkaAccess
+from pipeline.kafka.address import KafkaAddress, parse_kafka_url
 from pipeline.sink.url import make_dead_letters, make_sink
 from pipeline.source.base import Source
 from pipeline.source.url import Surroundings, make_sources
@@ -77,14 +79,20 @@ class Report:
 
 def check_all(settings: Settings) -> Report:
     """Tries everything, one after the other. Blocks: a camera has its own time-outs, and a model
-    is loaded and warmed as a worker would."""
+    is loaded and warmed as a worker would.
+
+    Raises:
+        ConfigError: the settings of Kafka's connections don't fit together.
+    """
     report = Report()
-    _check_sources(settings, report)
+    kafka = KafkaAccess.of(settings.kafka)
+    _check_sources(settings, kafka, report)
     if not settings.sinks:
         report.attempt("sink", "", _without_sinks)
     for url in settings.sinks:
-        report.attempt("sink", url, lambda url=url: _try_sink(url))
-    report.attempt("dead letters", settings.sink.dead_letter, lambda: _try_dead_letters(settings))
+        report.attempt("sink", url, lambda url=url: _try_sink(url, kafka))
+    url = settings.sink.dead_letter
+    report.attempt("dead letters", url, lambda: _try_dead_letters(settings, kafka))
     if settings.server.enabled:
         address = f"{settings.server.host}:{settings.server.port}"
         report.attempt("server", address, lambda: _try_listen(settings))
@@ -94,9 +102,9 @@ def check_all(settings: Settings) -> Report:
     return report
 
 
-def _check_sources(settings: Settings, report: Report) -> None:
+def _check_sources(settings: Settings, kafka: KafkaAccess, report: Report) -> None:
     try:
-        sources = make_sources(settings.sources, Surroundings(SystemClock()))
+        sources = make_sources(settings.sources, Surroundings(SystemClock(), kafka=kafka))
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
     except ConfigError as error:
@@ -148,13 +156,28 @@ def _without_sinks() -> str:
     raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
 
 
-def _try_sink(url: str) -> str:
-    """Looks whether it could be written, without making a file."""
-    make_sink(url, SystemClock())
+def _try_sink(url: str, kafka: KafkaAccess) -> str:
+    """Looks whether it could be written, without making a file or topic."""
+    make_sink(url, SystemClock(), kafka)
     scheme, _, rest = url.partition(":")
+    if scheme == "kafka":
+        address, query = parse_kafka_url(url, kafka)
+        if _has_topic(address):
+            return "the topic is there"
+        if query:
+            return "would make the topic"
+        raise ConfigError(
+            f"there is no such topic; create it, or let '{url}?create=PARTITIONS' do it"
+        )
     if scheme != "jsonl":
         return "nothing to open"
     return _try_path(Path(rest.removeprefix("//")).expanduser())
+
+
+def _has_topic(address: KafkaAddress) -> bool:
+    from pipeline.kafka.connection import has_topic  # others need no Kafka client
+
+    return has_topic(address)
 
 
 def _try_path(path: Path) -> str:
@@ -171,9 +194,12 @@ def _try_path(path: Path) -> str:
     return f"{rows}; {free_gb:.1f} GB free"
 
 
-def _try_dead_letters(settings: Settings) -> str:
+def _try_dead_letters(settings: Settings, kafka: KafkaAccess) -> str:
     url = settings.sink.dead_letter
-    sink = make_dead_letters(url, settings.sources, settings.sinks, SystemClock())
+    sink = make_dead_letters(url, settings.sources, settings.sinks, SystemClock(), kafka)
+    if sink.name.startswith("kafka:"):
+        address, _ = parse_kafka_url(sink.name, kafka)
+        return f"{address}: the topic {'is there' if _has_topic(address) else 'would be made'}"
     if sink.name.startswith("jsonl:"):
         path = Path(sink.name.removeprefix("jsonl:"))
         return f"{path} {_try_path(path)}"

@@ -60,12 +60,14 @@ def demo(
 
 def _settings(source: str, model: str, registry: str, address: tuple[str, int]) -> Settings:
     from pipeline.config import ModelSettings, ServerSettings, Settings
+    from pipeline.settings import load_settings
 
     return Settings(
         sources=(source,),
         sinks=("null:",),
         model=ModelSettings(name=model, registry=registry),
         server=ServerSettings(host=address[0], port=address[1]),
+        kafka=load_settings(None, {}).settings.kafka,  # a --source on Kafka may need a password
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.kafka import ConfigFile, bare_topic, kafka_access
+
 if TYPE_CHECKING:
     from pipeline.feed import Fed
 
@@ -37,6 +39,7 @@ def feed(
     partitions: Annotated[
         int, typer.Option(min=1, max=1000, help="Partitions of a topic that --create makes.")
     ] = 4,
+    config: ConfigFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with a summary as one line of JSON on stdout.")
     ] = False,
@@ -45,7 +48,9 @@ def feed(
 
     Frames of one stream keep their order: the stream's name is the record's key. Ctrl-C ends it
     when all that was sent is acknowledged, or some seconds after the last acknowledgement: then it
-    says of how many frames nobody knows whether they arrived, and exits with 1.
+    says of how many frames nobody knows whether they arrived, and exits with 1. How it gets into
+    the cluster (TLS, passwords) is said by the settings kafka.…, in a file or as
+    HEADRACE_KAFKA__…, as for a worker.
     """
     import threading
 
@@ -53,18 +58,16 @@ def feed(
     from pipeline.clock import SystemClock
     from pipeline.errors import StageFailed
     from pipeline.feed import Feed, FeedOptions
-    from pipeline.kafka.address import parse_kafka_url
     from pipeline.kafka.connection import create_topic
     from pipeline.lifecycle import stopping_on_signals
     from pipeline.logs import configure_logs
     from pipeline.source.url import Surroundings, make_source
 
     configure_logs("warning")
-    address, query = parse_kafka_url(topic)
-    if query:
-        raise typer.BadParameter(f"a topic takes no options, got {query!r}")
+    access = kafka_access(config)
+    address = bare_topic(topic, access)
     clock = SystemClock()
-    wanted = make_source(source, Surroundings(clock))
+    wanted = make_source(source, Surroundings(clock, kafka=access))
     if create and create_topic(address, partitions):
         say(f"made the topic {address.topic} with {partitions} partitions")
     stop = threading.Event()

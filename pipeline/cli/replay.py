@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.kafka import ConfigFile, bare_topic, kafka_access
+
 if TYPE_CHECKING:
-    from pipeline.kafka.address import KafkaAddress
     from pipeline.replay import Replayed
 
 
@@ -51,6 +52,7 @@ def replay(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only count what would be sent.")
     ] = False,
+    config: ConfigFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="End with a summary as one line of JSON on stdout.")
     ] = False,
@@ -73,9 +75,10 @@ def replay(
     from pipeline.replay import Replay, ReplayOptions
 
     configure_logs("warning")
-    address = _address(source)
+    access = kafka_access(config)
+    address = bare_topic(source, access)
     options = ReplayOptions(
-        target=None if target is None else _address(target),
+        target=None if target is None else bare_topic(target, access),
         choice=Choice(
             partition,
             None if begin is None else parse_edge(begin),
@@ -104,15 +107,6 @@ def replay(
             f"how far it came couldn't be remembered at {address}: the next replay sends some of"
             " these frames again, under the same ids"
         )
-
-
-def _address(url: str) -> KafkaAddress:
-    from pipeline.kafka.address import parse_kafka_url
-
-    address, query = parse_kafka_url(url)
-    if query:
-        raise typer.BadParameter(f"a topic takes no options, got {query!r}")
-    return address
 
 
 def _reasons(given: list[str]) -> frozenset[str]:

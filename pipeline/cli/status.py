@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.kafka import ConfigFile, kafka_access
+
 if TYPE_CHECKING:
     from pipeline.kafka.lag import GroupStatus, Member
 
@@ -21,6 +23,7 @@ def status(
             help="kafka://HOST:PORT[,HOST:PORT]/TOPIC[?group=GROUP], as of `headrace worker`.",
         ),
     ],
+    config: ConfigFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Show how far a group of workers is on a Kafka topic.
@@ -35,7 +38,7 @@ def status(
     from pipeline.status import group_status
 
     configure_logs("warning")
-    found = group_status(parse_kafka_source(source), SystemClock())
+    found = group_status(parse_kafka_source(source, kafka_access(config)), SystemClock())
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
     else:

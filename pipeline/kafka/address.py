@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from pipeline.errors import ConfigError
+from pipeline.kafka.access import KafkaAccess
 
 FORM = "kafka://HOST:PORT[,HOST:PORT]/TOPIC"
 _DEFAULT_PORT = 9092
@@ -15,10 +16,12 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 @dataclass(frozen=True, slots=True)
 class KafkaAddress:
-    """Where a topic is: some of its cluster's brokers as ``HOST:PORT``, and its name."""
+    """Where a topic is: some of its cluster's brokers as ``HOST:PORT``, and its name; and how one
+    gets in there, which is never shown."""
 
     servers: tuple[str, ...]
     topic: str
+    access: KafkaAccess = field(default_factory=KafkaAccess, repr=False, compare=False)
 
     @property
     def dead_letters(self) -> KafkaAddress:
@@ -29,8 +32,9 @@ class KafkaAddress:
         return f"kafka://{','.join(self.servers)}/{self.topic}"
 
 
-def parse_kafka_url(url: str) -> tuple[KafkaAddress, str]:
-    """Gives the address and the query behind it.
+def parse_kafka_url(url: str, access: KafkaAccess | None = None) -> tuple[KafkaAddress, str]:
+    """Gives the address and the query behind it. ``access`` is what the settings say; without it
+    the cluster is one that asks nobody and encrypts nothing.
 
     Raises:
         ConfigError: it isn't such a URL, or has a user in it: secrets come from the settings.
@@ -40,7 +44,7 @@ def parse_kafka_url(url: str) -> tuple[KafkaAddress, str]:
     if "@" in place:
         raise ConfigError(
             f"kafka: users and passwords don't belong into a URL, expected {FORM}; they come from"
-            " the settings"
+            " the settings, see kafka.username"
         )
     servers, _, topic = place.partition("/")
     if not servers or not topic:
@@ -49,7 +53,8 @@ def parse_kafka_url(url: str) -> tuple[KafkaAddress, str]:
         raise ConfigError(
             f"kafka: {topic!r} can't be a topic's name: expected letters, digits and . _ - only"
         )
-    return KafkaAddress(tuple(map(_server, servers.split(","))), topic), query
+    places = tuple(map(_server, servers.split(",")))
+    return KafkaAddress(places, topic, access or KafkaAccess()), query
 
 
 def _server(text: str) -> str:

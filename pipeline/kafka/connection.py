@@ -21,6 +21,8 @@ from kafka.errors import (
 
 from pipeline.errors import ConfigError, HeadraceError, SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.login import login_options
+from pipeline.kafka.probe import knock
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +51,41 @@ def require_crc32c() -> None:
         )
 
 
+class NotLetIn(KafkaError):
+    """The cluster wants to be spoken to in another way than the settings say."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 def connection_options(address: KafkaAddress) -> dict[str, Any]:
-    """The arguments of a kafka-python client that say where it connects, and how patiently."""
-    return {
-        "bootstrap_servers": list(address.servers),
-        "client_id": "headrace",
-        "bootstrap_timeout_ms": _CONNECT_WITHIN_MS,
-        "reconnect_backoff_max_ms": _MOST_RECONNECT_BACKOFF_MS,
-    }
+    """The arguments of a kafka-python client that say where it connects, how, and how patiently.
+
+    Knocks first. Blocks for up to ten seconds, and some more where the cluster is silent; to be
+    called within ``kafka_errors``.
+
+    Raises:
+        NotLetIn: the cluster can't be spoken to so.
+        KafkaConnectionError: it doesn't answer.
+    """
+    access = address.access
+    try:
+        refusal = knock(address.servers, access, _CONNECT_WITHIN_MS / 1000)
+        if refusal is not None:
+            raise NotLetIn(refusal)
+        return {
+            "bootstrap_servers": list(address.servers),
+            "client_id": "headrace",
+            "bootstrap_timeout_ms": _CONNECT_WITHIN_MS,
+            "reconnect_backoff_max_ms": _MOST_RECONNECT_BACKOFF_MS,
+            "security_protocol": access.protocol,
+            "ssl_context": access.context(),
+            **login_options(access),
+        }
+    except ConfigError as cause:  # a file that was there at the start
+        raise NotLetIn(str(cause)) from cause
+    except OSError as cause:
+        raise KafkaConnectionError(str(cause)) from cause
 
 
 @contextmanager
@@ -64,17 +93,28 @@ def kafka_errors(
     address: KafkaAddress, retry: type[HeadraceError] = SourceUnavailable
 ) -> Iterator[None]:
     """Turns kafka-python's errors into ours: what a person must mend is a ``ConfigError``, all else
-    is ``retry``."""
+    is ``retry``. Where we got in once, that we aren't let in now may mend itself: certificates and
+    passwords are renewed, and our files are read again."""
+    access = address.access
+    refused = retry if access.has_entered(address.servers) else ConfigError
     try:
         yield
-    except (AuthorizationError, SaslAuthenticationFailedError) as cause:
+        access.note_entry(address.servers)
+    except AuthorizationError as cause:
         raise ConfigError(f"{address}: not allowed ({_words(cause)})") from cause
     except UnsupportedCodecError as cause:
         raise ConfigError(
             f"{address}: records are compressed in a way that can't be read here ({_words(cause)});"
             " for snappy, pip install python-snappy"
         ) from cause
+    except NotLetIn as cause:
+        raise refused(f"{address}: {cause}") from cause
+    except SaslAuthenticationFailedError as cause:
+        raise refused(f"{address}: {_words(cause)}: {access.mend_login()}") from cause
     except (KafkaConnectionError, KafkaTimeoutError) as cause:
+        complaint = access.handshakes.complaint()
+        if complaint is not None:  # of a broker that the first one sent us to
+            raise refused(f"{address}: {complaint}") from cause
         raise retry(f"{address}: no broker answers ({_words(cause)}); is it running?") from cause
     except KafkaError as cause:
         raise retry(f"{address}: {_words(cause)}") from cause
@@ -161,6 +201,7 @@ def connect_admin(address: KafkaAddress, **more: Any) -> Iterator[KafkaAdminClie
 
 def _words(error: BaseException) -> str:
     """kafka-python's error in one line: its name says more than its text."""
-    text = str(error).strip().partition("\n")[0]
+    # A topic that is refused comes with the whole request and response.
+    text = str(error).strip().partition("\n")[0].partition(": Request '")[0]
     name = type(error).__name__
     return text if text.startswith(name) else f"{name}: {text}" if text else name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SinkUnavailable, SourceUnavailable, StageFailed
@@ -37,6 +37,9 @@ _DELIVER_WITHIN_S = 300.0
 kafka-python's idempotent producer never delivers anything again."""
 _OVERDUE_S = _DELIVER_WITHIN_S + 15.0
 """A future that isn't resolved by then never will be: the producer is wedged."""
+_RENEWED_AFTER_S = 5.0
+"""A producer keeps the password and certificate that it was made with, and is of no use once the
+broker wants newer ones. It doesn't say so (3.0.12): what isn't acknowledged for so long does."""
 _METADATA_WITHIN_MS = 10_000
 _BATCH_BYTES = 256 * 1024
 
@@ -83,6 +86,7 @@ class KafkaSink:
         self._outstanding: dict[Position, float] = {}
         self._answers: deque[_Answer] = deque()
         self._failure: BaseException | None = None
+        self._stamp: tuple[object, ...] = ()
         self._answered = threading.Event()
 
     @property
@@ -132,8 +136,7 @@ class KafkaSink:
                 durable.append(answer.outcome)
         if durable:  # those are safe, whatever became of the others
             return durable
-        if self._failure is None and self._is_overdue():
-            self._failure = KafkaTimeoutError(f"no acknowledgement within {_OVERDUE_S:g} s")
+        self._failure = self._failure or self._overdue()
         if self._failure is not None:
             failure = self._failure
             self._give_up()
@@ -168,6 +171,7 @@ class KafkaSink:
 
     def _connect(self) -> KafkaProducer:
         self._require_topic()
+        self._stamp = self._address.access.stamp()
         with kafka_errors(self._address, SinkUnavailable):
             producer = self._producer = make_producer(
                 self._address,
@@ -200,9 +204,15 @@ class KafkaSink:
         future.add_callback(lambda _: tell(None))
         future.add_errback(tell)
 
-    def _is_overdue(self) -> bool:
+    def _overdue(self) -> KafkaError | None:
+        """Why no acknowledgement is to be waited for any longer."""
         oldest = next(iter(self._outstanding.values()), None)
-        return oldest is not None and self._clock.monotonic() - oldest > _OVERDUE_S
+        waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest
+        if waited_s > _OVERDUE_S:
+            return KafkaTimeoutError(f"no acknowledgement within {_OVERDUE_S:g} s")
+        if waited_s > _RENEWED_AFTER_S and self._address.access.stamp() != self._stamp:
+            return KafkaError("no acknowledgement since the files of [kafka] were renewed")
+        return None
 
     def _give_up(self) -> None:
         """Throws the producer away with all that it hasn't delivered."""

