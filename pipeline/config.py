@@ -164,7 +164,8 @@ class LifecycleSettings(Section):
     stall_timeout_s: float = Field(
         default=30.0,
         gt=0,
-        description="not live after a stage with work made no progress for so long",
+        description="a call that takes longer, or frames in flight of which nothing comes for so "
+        "long while no sink waits, in seconds: not live, and exit code 75",
     )
 
 

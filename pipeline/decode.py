@@ -20,6 +20,7 @@ from pipeline.preprocess import (
 )
 from pipeline.types import Frame, ImageHwc, Outcome, Rejected, Shed
 from pipeline.waiting import WaitingRoom
+from pipeline.watchdog import CallWatch
 
 
 class DecodePool:
@@ -42,6 +43,7 @@ class DecodePool:
         self._assembler = assembler
         self._outcomes = outcomes
         self._turn = threading.Lock()
+        self.calls = CallWatch(clock)
         # OpenCV's own threads would fight with ours and with torch's.
         cv2.setNumThreads(1)
 
@@ -56,7 +58,8 @@ class DecodePool:
                     row = self._assembler.claim(frame)
             except ChannelClosed:
                 return
-            given_up = self._fill(frame, row)
+            with self.calls.call("the decoding of a frame"):
+                given_up = self._fill(frame, row)
             if given_up is not None:
                 self._assembler.release(row)
                 self._outcomes.put([given_up])

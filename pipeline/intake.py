@@ -16,6 +16,7 @@ from pipeline.retry import Backoff
 from pipeline.source.base import Source
 from pipeline.types import Frame, Outcome, Shed
 from pipeline.waiting import WaitingRoom
+from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class Intake:
         self._failures = 0
         self._steady_from_mono_s = 0.0
         self._is_open = False
+        self.calls = CallWatch(clock)
         self.done = threading.Event()
 
     def run(self, quota: Quota, poll_frames: int, stop: threading.Event, durable: threading.Event):
@@ -130,7 +132,8 @@ class Intake:
             self.done.wait(_TURN_S)
         frames: Sequence[Frame] = ()
         try:
-            frames = self._source.poll(granted, _POLL_S if granted else 0.0)
+            with self.calls.call(f"{self._info.name}: a poll"):
+                frames = self._source.poll(granted, _POLL_S if granted else 0.0)
         finally:
             quota.settle(granted, len(frames))
         if not frames:
@@ -193,4 +196,5 @@ class Intake:
             return
         self._next_commit_mono_s = now + _COMMIT_EVERY_S
         if self._is_open:
-            self._source.commit(self._journal.next_offsets())
+            with self.calls.call(f"{self._info.name}: a commit"):
+                self._source.commit(self._journal.next_offsets())

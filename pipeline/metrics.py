@@ -155,6 +155,11 @@ class Metrics:
             registry=on,
         )
 
+    def watch_depths(self, **depths: Callable[[], int]) -> None:
+        """Exports each channel's depth, read once a scrape."""
+        for channel, depth in depths.items():
+            self.channel_depth.labels(channel).set_function(depth)
+
     def watch_frames(self, counts: Callable[[], FrameCounts]) -> None:
         """Exports the frame counters from ``counts``, read once a scrape."""
         self.registry.register(_FrameCollector(counts))

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.config import ServerSettings, Settings
+from pipeline.config import ServerSettings
 from pipeline.server.app import make_app
 from pipeline.server.run import HttpServer
-from pipeline.summary import Summary
 from pipeline.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -38,15 +37,3 @@ def serving(worker: Worker, settings: ServerSettings) -> Iterator[str]:
 def page_url(host: str, port: int) -> str:
     """The page's address; one of IPv6 stands in brackets (RFC 3986, 3.2.2)."""
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def run_worker(settings: Settings) -> Summary:
-    """Runs a worker until it ends; in the main thread it drains on SIGTERM and SIGINT.
-
-    Raises:
-        ConfigError: wrong settings; the address can't be listened on.
-        ArtifactRefused: the model isn't fit to score.
-    """
-    worker = Worker(settings)
-    with serving(worker, settings.server):
-        return worker.run()

@@ -32,13 +32,13 @@ from pipeline.metrics import FrameCounts, Metrics
 from pipeline.preprocess import ImageLimits
 from pipeline.sink.live import LiveView
 from pipeline.sink.stage import SinkStage
-from pipeline.sink.tee import TeeSink
-from pipeline.sink.url import make_dead_letters, make_sink
+from pipeline.sink.url import make_sinks
 from pipeline.source.base import Source
 from pipeline.source.url import Surroundings, make_sources
 from pipeline.summary import Summary
 from pipeline.types import ModelIdentity, Outcome
 from pipeline.waiting import WaitingRoom
+from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
 
@@ -78,16 +78,9 @@ class Worker:
             sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
-        if not settings.sinks:
-            raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
         self._sources = sources
-        sinks = [make_sink(url, self._clock, kafka) for url in settings.sinks]
-        if settings.server.enabled:
-            sinks.append(self.live)
-        self._sink = sinks[0] if len(sinks) == 1 else TeeSink(sinks)
-        self._dead_letters = make_dead_letters(
-            settings.sink.dead_letter, settings.sources, settings.sinks, self._clock, kafka
-        )
+        shown = [self.live] if settings.server.enabled else []
+        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, shown)
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't
@@ -95,6 +88,7 @@ class Worker:
         # credits, so all but one of them may overdraw by a poll.
         most_in_flight = limits.max_frames + (len(sources) - 1) * limits.poll_frames
         self._outcomes: Channel[list[Outcome]] = Channel("outcomes", most_in_flight)
+        self._calls = CallWatch(self._clock)
         self._crew = Crew(self._on_failure)
         self._active: ActiveSlot | None = None
         self._watcher: ModelWatcher | None = None
@@ -148,12 +142,18 @@ class Worker:
             self._sink_stage.abandon()
         self._outcomes.abandon()
 
+    def stuck(self) -> str | None:
+        """None, or why nothing goes on in here any more. What a sink waits for is outside."""
+        limit_s = self._settings.lifecycle.stall_timeout_s
+        idle_s = self._journal.idle_for_s()
+        is_waiting = self._sink_stage is not None and self._sink_stage.is_waiting
+        if idle_s > limit_s and not is_waiting:
+            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
+        return self._calls.overdue(limit_s)
+
     def liveness(self) -> str | None:
         """None, or why the process should be started again."""
-        idle_s = self._journal.idle_for_s()
-        if idle_s > self._settings.lifecycle.stall_timeout_s:
-            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
-        return None if self._crew.error is None else str(self._crew.error)
+        return self.stuck() if self._crew.error is None else str(self._crew.error)
 
     def readiness(self) -> str | None:
         """None, or why no frame is taken now."""
@@ -205,6 +205,7 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
+        engine.calls = self._calls
         self._watcher = ModelWatcher(registry, selector, active, loader, engine.turns, self.metrics)
         self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
@@ -212,7 +213,12 @@ class Worker:
         self._sink_stage = SinkStage(
             self._sink, self._dead_letters, self._outcomes, self._journal, self.metrics, self._clock
         )
-        self._show_depths(assembler)
+        pool.calls = self._sink_stage.calls = self._calls
+        self.metrics.watch_depths(
+            waiting=lambda: self._waiting.depth,
+            batches=lambda: assembler.depth,
+            outcomes=lambda: self._outcomes.depth,
+        )
         self._crew.start("sink", partial(self._sink_stage.run, settings.sink.retry_for_s))
         self._crew.start("engine", engine.run)
         for number in range(settings.decode.threads or default_decode_threads(cores)):
@@ -228,6 +234,7 @@ class Worker:
             intake = Intake(
                 source, self._journal, self._waiting, self._outcomes, self.metrics, self._clock
             )
+            intake.calls = self._calls
             self._intakes.append(intake)
             body = partial(
                 intake.run, quota, settings.intake.poll_frames, self._stop, self._durable
@@ -292,9 +299,3 @@ class Worker:
             self._waiting.abandon()
             if self._assembler is not None:
                 self._assembler.abandon()
-
-    def _show_depths(self, assembler: Assembler) -> None:
-        depth = self.metrics.channel_depth
-        depth.labels("waiting").set_function(lambda: self._waiting.depth)
-        depth.labels("batches").set_function(lambda: assembler.depth)
-        depth.labels("outcomes").set_function(lambda: self._outcomes.depth)

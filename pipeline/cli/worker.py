@@ -40,11 +40,14 @@ def worker(given: Given) -> None:
 
 
 def _run(settings: Settings) -> Summary:
+    from pipeline.clock import SystemClock
     from pipeline.service import serving
+    from pipeline.watchdog import guarded
     from pipeline.worker import Worker
 
     made = Worker(settings)
-    with serving(made, settings.server) as url:
+    limit_s = settings.lifecycle.stall_timeout_s
+    with guarded(made.stuck, limit_s, SystemClock()), serving(made, settings.server) as url:
         if "stdout:" in settings.sinks and sys.stdout.isatty():
             return made.run()  # the results themselves are on the terminal
         with live_table(made, f"headrace worker   {url}"):

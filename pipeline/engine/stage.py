@@ -26,6 +26,7 @@ from pipeline.types import (
     Shed,
     Timings,
 )
+from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class EngineStage:
         self._batch_s = stages.series("batch")
         self._infer_s = stages.series("infer")
         self.turns = TurnTimes()
+        self.calls = CallWatch(clock)
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
 
@@ -74,7 +76,8 @@ class EngineStage:
                 self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
                 limited_for = model
             started = self._clock.monotonic()
-            outcomes = self._score(batch, model, started)
+            with self.calls.call("the network"):
+                outcomes = self._score(batch, model, started)
             taken_s = self._clock.monotonic() - started
             # A batch that was shed whole says nothing of how long the network takes.
             has_run = not all(isinstance(each, Shed) for each in outcomes)

@@ -16,10 +16,13 @@ from pipeline.metrics import Metrics
 from pipeline.retry import Backoff
 from pipeline.sink.base import Sink
 from pipeline.types import Outcome, Rejected, Scored
+from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
+_SINK_PATIENCE = 2.0
+"""Connecting to a Kafka cluster that hardly answers takes most of half a minute."""
 _WAIT_S = 0.05
 """Longest wait for outcomes while some are outstanding in an asynchronous sink."""
 
@@ -50,6 +53,8 @@ class SinkStage:
         self._outstanding: deque[Outcome] = deque()
         self._losing_since_mono_s: float | None = None
         self._abandoned = threading.Event()
+        self.calls = CallWatch(clock)
+        self.is_waiting = False
         self._duration_s = metrics.stage_duration.series("sink").observe
 
     def run(self, retry_for_s: float) -> None:
@@ -79,6 +84,7 @@ class SinkStage:
 
     def _write(self, outcomes: Sequence[Outcome], retry_for_s: float) -> None:
         ready = self._journal.in_stream_order(outcomes)
+        self.is_waiting = bool(ready or self._outstanding)
         if ready:
             started = self._clock.monotonic()
             rejected = [each for each in ready if isinstance(each, Rejected)]
@@ -89,6 +95,7 @@ class SinkStage:
             self._duration_s(self._clock.monotonic() - started)
         if self._outstanding:
             self._finish_durable(retry_for_s)
+        self.is_waiting = bool(self._outstanding)
 
     def _write_dead_letters(self, rejected: Sequence[Outcome], retry_for_s: float) -> None:
         """Returns when they are durable."""
@@ -126,7 +133,8 @@ class SinkStage:
     ) -> Sequence[Outcome]:
         """What became durable; writes all that is outstanding again where the sink lost it."""
         try:
-            durable = sink.collect(_WAIT_S)
+            with self.calls.call(f"{sink.name}: a collect", _SINK_PATIENCE):
+                durable = sink.collect(_WAIT_S)
             if durable:
                 self._losing_since_mono_s = None
             return durable
@@ -149,7 +157,8 @@ class SinkStage:
         failures = 0
         while True:
             try:
-                return write()
+                with self.calls.call(f"{sink.name}: a write", _SINK_PATIENCE):
+                    return write()
             except SinkUnavailable as error:
                 failures += 1
                 self._metrics.sink_retries.inc()

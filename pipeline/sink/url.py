@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.clock import Clock
+from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
@@ -13,6 +14,7 @@ from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
 from pipeline.sink.records import Outgoing, dead_letter_record, result_record
+from pipeline.sink.tee import TeeSink
 from pipeline.types import Outcome
 from pipeline.wire import encode_row
 
@@ -43,6 +45,23 @@ def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
         return _kafka(place, lambda outcome: result_record(outcome, clock.now()), clock)
     meant = "" if colon else f"; for a file of that name: jsonl:{url}"
     raise ConfigError(f"sink {url!r}: {_EXPECTED}{meant}")
+
+
+def make_sinks(
+    settings: Settings, clock: Clock, kafka: KafkaAccess, also: Sequence[Sink]
+) -> tuple[Sink, Sink]:
+    """Makes the sink of all results, which go to ``also`` too, and that of the dead letters.
+
+    Raises:
+        ConfigError: there is none, or a URL isn't one.
+    """
+    if not settings.sinks:
+        raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
+    sinks = [*(make_sink(url, clock, kafka) for url in settings.sinks), *also]
+    dead_letters = make_dead_letters(
+        settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
+    )
+    return sinks[0] if len(sinks) == 1 else TeeSink(sinks), dead_letters
 
 
 def make_dead_letters(

@@ -103,7 +103,7 @@ class Arena:
         worker.signal(signal.SIGKILL)
         worker.end()
         self.kills += 1
-        self._forget(worker)
+        self.forget(worker)
 
     def stop(self, worker: Headrace, code: int = 0) -> dict:
         """SIGTERM, waits for the drain, and keeps the summary for the checker."""
@@ -115,7 +115,7 @@ class Arena:
         assert worker.end() == code, worker.said()
         summary = worker.summary()
         self._summaries.append(summary)
-        self._forget(worker)
+        self.forget(worker)
         return summary
 
     def stop_all(self) -> None:
@@ -169,7 +169,8 @@ class Arena:
         """Notes that a fault is over now, and by when results must go on."""
         self.faults.append(Fault(name, time.time(), budget_s))
 
-    def _forget(self, worker: Headrace) -> None:
+    def forget(self, worker: Headrace) -> None:
+        """It ended, and nothing more is asked of it."""
         self.workers.remove(worker)
         worker.__exit__()
 

@@ -47,9 +47,8 @@ def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path,
         arena.fault_ended(f"the broker was gone: {way}", BACK_WITHIN_S)
         arena.until_all_done()
         arena.stop_all()
-        verdict = arena.verdict(f"4-broker-{way}")
+        verdict = arena.verdict(f"4-broker-{way}", most_duplicates=WINDOW)
         assert verdict.broken == []
-        assert verdict.duplicates <= WINDOW
         assert arena.topics.committed() == len(arena.feeder.log)
 
 
@@ -58,7 +57,9 @@ def test_12_results_that_nobody_takes_for_a_while(
 ) -> None:
     """Their broker is frozen: connections stay open and nothing is answered."""
     with Arena(kafka, tmp_path, results_at=other.address) as arena:
-        url = (worker := arena.start()).until_ready()
+        # Liveness is of the worker: starting it again would mend nothing.
+        worker = arena.start(env={"HEADRACE_LIFECYCLE__STALL_TIMEOUT_S": "5"})
+        url = worker.until_ready()
         arena.feeder.feed(1000)
         arena.until_scored(1000)
         process = psutil.Process(worker.pid)

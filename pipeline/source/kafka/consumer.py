@@ -46,6 +46,8 @@ the reason, not for the join that is under way (3.0.12, ``join_group_async``). P
 end early all the same."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
+_MOST_DRAIN_S = 15.0
+"""However long the session is: others wait for these partitions, and the watchdog for the poll."""
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
 
@@ -113,7 +115,8 @@ class KafkaSource:
             # can hang without an error.
             if not consumer.partitions_for_topic(address.topic):
                 self._refuse_topic()
-            assignment = Assignment(consumer, self._progress, self._offsets, options.session_s / 4)
+            drain_s = min(options.session_s / 4, _MOST_DRAIN_S)
+            assignment = Assignment(consumer, self._progress, self._offsets, drain_s)
             assignment.begin_after(self._assignment)
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
