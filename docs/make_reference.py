@@ -194,14 +194,9 @@ def _metrics() -> Iterator[str]:
         lambda: FrameCounts({"s": 1}, {"s": 1}, {("s", "r"): 1}, {("s", "r"): 1}, 0)
     )
     # prometheus_client tells a metric's labels only once it has values, or in this attribute.
-    labels = {
-        each._name: each._labelnames
-        for each in vars(metrics).values()
-        if hasattr(each, "_labelnames")
-    }
-    labels |= {
-        each.name: each.labels for each in vars(metrics).values() if isinstance(each, Histogram)
-    }
+    made = [*vars(metrics).values(), *vars(metrics.consumer).values()]
+    labels = {each._name: each._labelnames for each in made if hasattr(each, "_labelnames")}
+    labels |= {each.name: each.labels for each in made if isinstance(each, Histogram)}
     rows = []
     for family in metrics.registry.collect():
         names = labels.get(family.name) or tuple(

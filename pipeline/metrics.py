@@ -106,43 +106,7 @@ class Metrics:
             ["source"],
             registry=on,
         )
-        self.consumer_lag = Gauge(
-            "headrace_consumer_lag_records",
-            "Records of a partition behind the last one that is finished",
-            ["topic", "partition"],
-            registry=on,
-        )
-        self.consumer_lag_seconds = Gauge(
-            "headrace_consumer_lag_seconds",
-            "Age of a partition's oldest record that isn't finished, at the most",
-            ["topic", "partition"],
-            registry=on,
-        )
-        self.consumer_pauses = Counter(
-            "headrace_consumer_pauses_total",
-            "Times that all partitions were paused for want of credits",
-            registry=on,
-        )
-        self.consumer_rebalances = Counter(
-            "headrace_consumer_rebalances_total", "Assignments of partitions", registry=on
-        )
-        self.commits = Counter(
-            "headrace_commits_total", "Commits of offsets, by result", ["result"], registry=on
-        )
-        for result in ("done", "failed"):
-            self.commits.labels(result)
-        self.commit_duration = Histogram(
-            "headrace_commit_duration_seconds",
-            "From sending a commit of offsets to its acknowledgement",
-            STAGE_BUCKETS_S,
-            on,
-        )
-        self.rebalance_duration = Histogram(
-            "headrace_consumer_rebalance_duration_seconds",
-            "How long the consumer group wasn't stable, as the polls see it",
-            AGE_BUCKETS_S,
-            on,
-        )
+        self.consumer = ConsumerMetrics(on)
         self.dead_letters = Counter(
             "headrace_dead_letters_total",
             "Rejected frames that the dead-letter sink took, by reason",
@@ -163,6 +127,49 @@ class Metrics:
     def watch_frames(self, counts: Callable[[], FrameCounts]) -> None:
         """Exports the frame counters from ``counts``, read once a scrape."""
         self.registry.register(_FrameCollector(counts))
+
+
+class ConsumerMetrics:
+    """Those of the Kafka sources, which only such a worker has series of. Thread-safe."""
+
+    def __init__(self, on: CollectorRegistry) -> None:
+        self.lag = Gauge(
+            "headrace_consumer_lag_records",
+            "Records of a partition behind the last one that is finished",
+            ["topic", "partition"],
+            registry=on,
+        )
+        self.lag_seconds = Gauge(
+            "headrace_consumer_lag_seconds",
+            "Age of a partition's oldest record that isn't finished, at the most",
+            ["topic", "partition"],
+            registry=on,
+        )
+        self.pauses = Counter(
+            "headrace_consumer_pauses_total",
+            "Times that all partitions were paused for want of credits",
+            registry=on,
+        )
+        self.rebalances = Counter(
+            "headrace_consumer_rebalances_total", "Assignments of partitions", registry=on
+        )
+        self.commits = Counter(
+            "headrace_commits_total", "Commits of offsets, by result", ["result"], registry=on
+        )
+        for result in ("done", "failed"):
+            self.commits.labels(result)
+        self.commit_duration = Histogram(
+            "headrace_commit_duration_seconds",
+            "From sending a commit of offsets to its acknowledgement",
+            STAGE_BUCKETS_S,
+            on,
+        )
+        self.rebalance_duration = Histogram(
+            "headrace_consumer_rebalance_duration_seconds",
+            "How long the consumer group wasn't stable, as the polls see it",
+            AGE_BUCKETS_S,
+            on,
+        )
 
 
 class _FrameCollector(Collector):

@@ -79,8 +79,7 @@ class Worker:
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
-        shown = [self.live] if settings.server.enabled else []
-        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, shown)
+        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, self.live)
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't

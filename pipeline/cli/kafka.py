@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.options import config_option
+
 if TYPE_CHECKING:
     from pipeline.kafka.access import KafkaAccess
     from pipeline.kafka.address import KafkaAddress
 
 ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "-c",
-        "--config",
-        envvar="HEADRACE_CONFIG",
-        metavar="FILE",
-        help="Settings as TOML; of them [kafka] is used, TLS and passwords.",
-    ),
+    Path | None, config_option("Settings as TOML; of them [kafka] is used, TLS and passwords.")
 ]
 
 

@@ -38,6 +38,11 @@ def with_worker_options(body: Callable[[Given], None]) -> Callable[..., None]:
     return verb
 
 
+def config_option(help_text: str) -> Any:
+    """The option of all verbs that read settings from a file."""
+    return typer.Option("-c", "--config", envvar="HEADRACE_CONFIG", metavar="FILE", help=help_text)
+
+
 def worker_options(
     source: Annotated[
         list[str] | None,
@@ -105,14 +110,7 @@ def worker_options(
         str | None, typer.Option(help="debug, info, warning or error. [default: info]")
     ] = None,
     config: Annotated[
-        Path | None,
-        typer.Option(
-            "-c",
-            "--config",
-            envvar="HEADRACE_CONFIG",
-            metavar="FILE",
-            help="Settings as TOML; no file is read unless it is named.",
-        ),
+        Path | None, config_option("Settings as TOML; no file is read unless it is named.")
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Answer in JSON, on standard output.")

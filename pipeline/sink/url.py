@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.clock import Clock
@@ -48,16 +48,19 @@ def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
 
 
 def make_sinks(
-    settings: Settings, clock: Clock, kafka: KafkaAccess, also: Sequence[Sink]
+    settings: Settings, clock: Clock, kafka: KafkaAccess, page: Sink
 ) -> tuple[Sink, Sink]:
-    """Makes the sink of all results, which go to ``also`` too, and that of the dead letters.
+    """Makes the sink of all results, with that of the ``page`` where there is a server, and the
+    sink of the dead letters.
 
     Raises:
         ConfigError: there is none, or a URL isn't one.
     """
     if not settings.sinks:
         raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
-    sinks = [*(make_sink(url, clock, kafka) for url in settings.sinks), *also]
+    sinks = [make_sink(url, clock, kafka) for url in settings.sinks]
+    if settings.server.enabled:
+        sinks.append(page)
     dead_letters = make_dead_letters(
         settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
     )

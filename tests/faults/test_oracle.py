@@ -17,7 +17,7 @@ from pipeline.preprocess import load_sample
 from tests.faults.oracle.checker import Evidence, Fault, Sent, check
 from tests.faults.oracle.identity import Identity, picture, read_picture
 from tests.faults.oracle.networks import LABELS, SPEC, expected_logits, reveal
-from tests.kafka.topics import Row
+from tests.kafka.row import Row
 
 identities = st.builds(
     Identity, st.integers(0, 63), st.integers(0, (1 << 18) - 1), st.integers(0, 4095)

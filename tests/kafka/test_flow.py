@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 
 import httpx
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from pipeline.config import (
-    IntakeSettings,
     LifecycleSettings,
     ModelSettings,
     ServerSettings,
@@ -26,28 +23,11 @@ from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import has_topic
 from pipeline.summary import Summary
 from pipeline.worker import Worker
-from tests.artifacts import publish_tiny
 from tests.flow.process import Headrace, samples, total
-from tests.kafka.broker import LocalBroker
 from tests.kafka.topics import PICTURES, Topics, body, digest_header, judge
 from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
-
-WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
-"""Frames that a worker which is killed may have scored and not committed: those in flight, and
-those between two commits and on the way of one, some thousand a second on a busy machine."""
-
-
-@pytest.fixture
-def topics(kafka: str) -> Topics:
-    return Topics(kafka)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> str:
-    publish_tiny(str(tmp_path / "registry"))
-    return str(tmp_path / "registry")
 
 
 def run(topics: Topics, registry: str, frames: int, source: str = "", sink: str = "") -> Summary:
@@ -231,32 +211,3 @@ def test_a_source_that_is_not_there_leaves_no_topic_behind(kafka: str, registry:
     )
     assert isinstance(Worker(settings).run().error, ConfigError)
     assert not has_topic(KafkaAddress((kafka,), topics.dead_letters))
-
-
-@pytest.mark.slow
-def test_a_broker_that_is_killed_and_comes_back_loses_nothing(registry: str) -> None:
-    """Results go on within ten seconds of its return."""
-    with LocalBroker() as broker:
-        topics = Topics(broker.address)
-        sent = topics.send_pictures(6000)
-        with started(topics, registry) as worker:
-            url = worker.until_ready()
-
-            def scored() -> float:
-                found = samples(httpx.get(f"{url}metrics").text)
-                return total(found, "headrace_frames_scored_total")
-
-            wait_until(lambda: scored() > 500, 60)
-            broker.kill()
-            threading.Event().wait(5)  # the outage
-            assert httpx.get(f"{url}healthz").status_code == 200
-            before = scored()
-            broker.start_again()
-            wait_until(lambda: scored() > before, 10)
-            wait_until(lambda: topics.has_all(sent), 90)
-            worker.signal(signal.SIGTERM)
-            assert worker.end() == 0, worker.said()
-        verdict = judge(sent, topics.read(topics.results))
-        assert (verdict.lost, verdict.phantom) == (frozenset(), frozenset())
-        assert verdict.duplicates <= WINDOW
-        assert topics.committed() == len(sent)

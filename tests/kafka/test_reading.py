@@ -17,11 +17,6 @@ from tests.kafka.topics import PICTURES, Topics
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def topics(kafka: str) -> Topics:
-    return Topics(kafka)
-
-
 def offsets(topics: Topics, ranges: dict[int, Bounds], most: int | None = None) -> list:
     """The places of what is read; after ``most`` batches it is stopped."""
     stop = threading.Event()

@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
@@ -25,25 +24,14 @@ from pipeline.kafka.cluster import open_cluster
 from pipeline.kafka.connection import create_topic
 from pipeline.summary import Summary
 from pipeline.worker import Worker
-from tests.artifacts import publish_tiny
 from tests.cli.headrace import headrace
 from tests.flow.process import Headrace
 from tests.kafka.broker import LocalBroker
-from tests.kafka.topics import PICTURES, Row, Topics, body
+from tests.kafka.row import Row
+from tests.kafka.topics import PICTURES, Topics, body
 from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def topics(kafka: str) -> Topics:
-    return Topics(kafka)
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> str:
-    publish_tiny(str(tmp_path / "registry"))
-    return str(tmp_path / "registry")
 
 
 def work(topics: Topics, registry: str, frames: int, most_bytes: int = 1 << 20) -> Summary:

@@ -24,11 +24,6 @@ from tests.support import wait_until
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def topics(kafka: str) -> Topics:
-    return Topics(kafka)
-
-
 def status(topics: Topics, more: str = "") -> dict:
     ran = headrace("status", f"{topics.source}{more}", "--json")
     assert ran.code == 0, ran.err

@@ -11,41 +11,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
+from tests.kafka.row import Row
+from tests.kafka.tail import Tail
 from tests.support import noise_jpeg, wait_until
 
 Answer = TypeVar("Answer")
 
 PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record of a topic."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes
-    headers: dict[str, bytes]
-    timestamp_ms: int = 0
-
-    @classmethod
-    def of(cls, record: ConsumerRecord) -> Row:
-        """A record as kafka-python gives it."""
-        return cls(
-            record.partition,
-            record.offset,
-            record.key,
-            record.value or b"",
-            {name: value for name, value in record.headers if value is not None},
-            record.timestamp,
-        )
 
 
 class Topics:
@@ -98,22 +75,11 @@ class Topics:
 
     def read(self, topic: str) -> list[Row]:
         """All records of a topic, each partition in order."""
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.servers, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
+        tail = Tail(self.servers, topic)
         try:
-            numbers = consumer.partitions_for_topic(topic) or set()
-            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
-            ends = consumer.end_offsets(partitions)
-            rows: list[Row] = []
-            while any((consumer.position(each) or 0) < ends[each] for each in partitions):
-                for records in consumer.poll(timeout_ms=200).values():
-                    rows += map(Row.of, records)
-            return rows
+            return list(tail.refresh())
         finally:
-            consumer.close(autocommit=False)
+            tail.close()
 
     def until_led(self) -> None:
         """Waits until a broker that was away leads the topic again: for some seconds it doesn't."""

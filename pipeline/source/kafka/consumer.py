@@ -66,7 +66,7 @@ class KafkaSource:
         self._options = options
         self._clock = clock
         self._progress = progress
-        self._metrics = metrics
+        self._metrics = metrics.consumer
         self._info = SourceInfo(
             options.address.topic,
             "lossless" if options.max_age_s is None else "live",
@@ -75,9 +75,9 @@ class KafkaSource:
         )
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
-        self._offsets = Offsets(options.address.topic, clock, progress, metrics)
+        self._offsets = Offsets(options.address.topic, clock, progress, metrics.consumer)
         self._watch = ConsumerWatch()
-        self._gauges = ConsumerGauges(options.address.topic, metrics)
+        self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
         self._carried: deque[Frame] = deque()
         self._next_look_mono_s = 0.0
         self._polled_mono_s = 0.0
@@ -222,7 +222,7 @@ class KafkaSource:
         partitions = [TopicPartition(*each) for each in assignment.owned]
         (consumer.pause if wanted else consumer.resume)(*partitions)
         if wanted:
-            self._metrics.consumer_pauses.inc()
+            self._metrics.pauses.inc()
 
     def _look(
         self, consumer: KafkaConsumer, assignment: Assignment, now: float, *, has_records: bool

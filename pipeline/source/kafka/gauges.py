@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.commit import Partition
-from pipeline.metrics import Metrics
+from pipeline.metrics import ConsumerMetrics
 from pipeline.source.kafka.ages import RecordAges
 from pipeline.source.kafka.unreadable import Batches
 from pipeline.source.kafka.watch import PartitionView
@@ -14,7 +14,7 @@ from pipeline.source.kafka.watch import PartitionView
 class ConsumerGauges:
     """The metrics of one consumer. Owned by: the intake thread."""
 
-    def __init__(self, topic: str, metrics: Metrics) -> None:
+    def __init__(self, topic: str, metrics: ConsumerMetrics) -> None:
         self._topic = topic
         self._metrics = metrics
         self._ages = RecordAges()
@@ -35,8 +35,8 @@ class ConsumerGauges:
         """``next_offset`` is up to where the partition is done."""
         labels = (self._topic, str(view.partition))
         age_s = self._ages.age_s((self._topic, view.partition), next_offset, view.end, now_unix_s)
-        self._metrics.consumer_lag.labels(*labels).set(max(0, view.end - next_offset))
-        self._metrics.consumer_lag_seconds.labels(*labels).set(age_s)
+        self._metrics.lag.labels(*labels).set(max(0, view.end - next_offset))
+        self._metrics.lag_seconds.labels(*labels).set(age_s)
 
     def time_rebalance(self, now_mono_s: float, *, is_stable: bool) -> None:
         """Measures from the look that found the group unstable to the one that finds it stable."""
@@ -48,11 +48,11 @@ class ConsumerGauges:
 
     def follow(self, owned: Collection[Partition], rebalances: int) -> frozenset[Partition]:
         """The partitions changed ``rebalances`` times; gives those that are new."""
-        self._metrics.consumer_rebalances.inc(rebalances)
+        self._metrics.rebalances.inc(rebalances)
         added = frozenset(owned) - self._shown
         for topic, number in self._shown - frozenset(owned):
-            self._metrics.consumer_lag.remove(topic, str(number))
-            self._metrics.consumer_lag_seconds.remove(topic, str(number))
+            self._metrics.lag.remove(topic, str(number))
+            self._metrics.lag_seconds.remove(topic, str(number))
         self._shown = frozenset(owned)
         self._ages.keep_only(owned)
         return added

@@ -13,7 +13,7 @@ from kafka.structs import MemberState, OffsetAndMetadata
 
 from pipeline.clock import Clock
 from pipeline.commit import Partition
-from pipeline.metrics import Metrics
+from pipeline.metrics import ConsumerMetrics
 from pipeline.source.base import Progress
 from pipeline.source.kafka.watch import PartitionView
 
@@ -37,7 +37,9 @@ class Offsets:
     ``poll`` or ``close``, so the two never meet.
     """
 
-    def __init__(self, name: str, clock: Clock, progress: Progress, metrics: Metrics) -> None:
+    def __init__(
+        self, name: str, clock: Clock, progress: Progress, metrics: ConsumerMetrics
+    ) -> None:
         self._name = name
         self._clock = clock
         self._progress = progress

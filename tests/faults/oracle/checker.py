@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from tests.faults.oracle.identity import Identity
 from tests.faults.oracle.networks import reveal
-from tests.kafka.topics import Row
+from tests.kafka.row import Row
 
 Fate: TypeAlias = Literal["scored", "rejected", "any"]
 

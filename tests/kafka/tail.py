@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
-from tests.kafka.topics import Row
+from tests.kafka.row import Row
 
 _FETCH_WAIT_MS = 20
 
@@ -32,17 +31,18 @@ class Tail:
         self.rows: list[Row] = []
 
     def refresh(self) -> Sequence[Row]:
-        """Reads on to the end, as it is now; without a broker nothing new is there."""
+        """Reads on to the end, as it is now.
+
+        Raises:
+            KafkaError: the broker doesn't answer.
+        """
         if not self._partitions:
             numbers = self._consumer.partitions_for_topic(self._topic) or set()
             self._partitions = [TopicPartition(self._topic, each) for each in sorted(numbers)]
             self._consumer.assign(self._partitions)
         if not self._partitions:
             return self.rows
-        try:
-            ends = self._consumer.end_offsets(self._partitions)
-        except KafkaError:
-            return self.rows
+        ends = self._consumer.end_offsets(self._partitions)
         while any((self._consumer.position(each) or 0) < ends[each] for each in self._partitions):
             batches = self._consumer.poll(timeout_ms=200)
             for records in batches.values():
