@@ -14,6 +14,7 @@ from pathlib import Path
 
 from compose.kafka.broker import DEFAULT_DATA, DEFAULT_PORT, Broker, running_address, stop
 from compose.kafka.jars import BrokerError, fetch, say
+from compose.kafka.ports import free_port
 
 
 def _start(broker: Broker) -> None:
@@ -52,7 +53,8 @@ def _arguments() -> argparse.Namespace:
         asked = verbs.add_parser(verb, help=does)
         asked.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of its records")
         if verb != "stop":
-            asked.add_argument("--port", type=int, default=DEFAULT_PORT)
+            port = asked.add_argument("--port", type=int, default=DEFAULT_PORT)
+            port.help = "0: any free one"
     return parser.parse_args()
 
 
@@ -66,7 +68,7 @@ def main() -> int:
         elif asked.verb == "stop":
             _stop(asked.data)
         else:
-            broker = Broker(asked.data, asked.port)
+            broker = Broker(asked.data, asked.port or free_port())
             _start(broker) if asked.verb == "start" else _serve(broker)
     except BrokerError as error:
         print(f"kafka: {error}", file=sys.stderr)
