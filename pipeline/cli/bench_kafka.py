@@ -74,7 +74,7 @@ def bench_kafka(
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder,
         _cluster(servers, Path(folder)) as addresses,
     ):
-        plan, systems = _prepare(Path(folder), quality, frames, rounds, paced_seconds, quix_python)
+        plan, systems = prepare(Path(folder), quality, frames, rounds, paced_seconds, quix_python)
         bench = Bench(addresses, systems, plan.auto.pictures, Path(folder))
         with Progress(runs_in_all(plan.has_quix, rounds)) as progress:
             measured = compare(plan, bench, progress.tell)
@@ -96,7 +96,7 @@ def _cluster(servers: str | None, folder: Path) -> Iterator[tuple[str, ...]]:
         yield (address,)
 
 
-def _prepare(
+def prepare(
     folder: Path,
     quality: int,
     frames: int,
