@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +72,7 @@ def bench_kafka(
     quix_python = make_quix() if quix else find_quix() if quix is None else None
     load_before = load_1m()
     with (
+        _ended_as_by_ctrl_c(),
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder,
         _cluster(servers, Path(folder)) as addresses,
     ):
@@ -80,6 +82,16 @@ def bench_kafka(
             measured = compare(plan, bench, progress.tell)
         report = make_report(measured, plan, quix_python, servers is None, load_before)
     give(report, as_json, out, tables(report))
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM takes the way of Ctrl-C: else broker and system would be left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
