@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -127,9 +127,7 @@ def prepare(
     auto = make_scenario(str(folder), "auto", quality, frames, rounds)
     full = make_scenario(str(folder), "full", quality, frames, rounds)
     weights = folder / "weights.pt"
-    network = auto.network
-    assert isinstance(network, torch.nn.Module)
-    torch.save(network.state_dict(), weights)
+    torch.save(cast(torch.nn.Module, auto.network).state_dict(), weights)
     version = auto.model.partition("@")[2]
     systems = Systems(
         registry=auto.registry,

@@ -118,9 +118,10 @@ def test_the_measurement_on_kafka_says_what_to_mend_before_it_starts_anything(
     ran = headrace("bench", "kafka", "--out", str(tmp_path / "missing" / "bench.json"))
     assert ran.code == 2
     assert "there is no folder" in ran.err
-    ran = headrace("bench", "kafka", "--servers", "here:port", "--no-quix")
+    ran = headrace("bench", "kafka", "--servers", "me:secret@here:9092", "--no-quix")
     assert ran.code == 2
-    assert "here:port" in ran.err
+    assert "users and passwords" in ran.err
+    assert "secret" not in ran.err
 
 
 def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:

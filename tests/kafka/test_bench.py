@@ -15,7 +15,7 @@ from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import connect_admin
 from tests.support import noise_jpeg
 
-pytestmark = pytest.mark.kafka
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 FRAMES = 20
 
 

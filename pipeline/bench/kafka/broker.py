@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 from pipeline.bench.kafka.systems import CHECKOUT
 from pipeline.errors import ConfigError
@@ -38,8 +39,9 @@ def own_broker(data: Path) -> Iterator[str]:
             env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
             start_new_session=True,  # Ctrl-C is ours: the runs end first
         )
+    stdout = cast(IO[str], process.stdout)  # a pipe was asked for
     try:
-        yield _address(process, said)
+        yield _address(stdout, said)
     finally:
         process.terminate()
         try:
@@ -47,14 +49,11 @@ def own_broker(data: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        stdout.close()
 
 
-def _address(process: subprocess.Popen[str], said: Path) -> str:
+def _address(stdout: IO[str], said: Path) -> str:
     end = time.monotonic() + _UP_WITHIN_S
-    stdout = process.stdout
-    assert stdout is not None
     while time.monotonic() < end:
         if not select.select([stdout], [], [], 1.0)[0]:
             continue

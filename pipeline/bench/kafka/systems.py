@@ -65,13 +65,13 @@ class Systems:
         return [str(python), str(RIVALS / script), *rest, "--model", str(self.model_file)]
 
 
-def require_checkout() -> None:
-    """Refuses to go on where the loops to compare with aren't there.
+def require_checkout(rivals: Path = RIVALS) -> None:
+    """Refuses to go on where the programs to compare with aren't there.
 
     Raises:
         ConfigError: this is an installed wheel.
     """
-    if not (RIVALS / "competent_loop.py").is_file():
+    if not (rivals / "competent_loop.py").is_file():
         raise ConfigError(
             "`headrace bench kafka` compares with programs in the folder bench/ of a checkout,"
             " which the wheel doesn't have: clone the repository and run it there"

@@ -11,6 +11,7 @@ import pytest
 from pipeline.bench.kafka.measure import cpu_seconds, require_proc
 from pipeline.bench.kafka.plan import CEILINGS, contenders
 from pipeline.bench.kafka.systems import Job, Systems, require_checkout
+from pipeline.errors import ConfigError
 
 JOB = Job("127.0.0.1:1", "frames", "results", 40)
 
@@ -35,6 +36,11 @@ def test_every_system_has_a_program_that_is_there(systems: Systems) -> None:
         assert python == ("quix/bin/python" if name == "quix" else sys.executable)
         assert rest[0] == "-m" or Path(rest[0]).is_file()
         assert "40" in rest
+
+
+def test_a_wheel_says_what_it_lacks(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="clone the repository"):
+        require_checkout(tmp_path)
 
 
 def test_the_workers_differ_in_the_model_alone(systems: Systems) -> None:
