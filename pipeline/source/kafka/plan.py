@@ -63,5 +63,6 @@ class CommitPlan:
         }
 
     def note_done(self, done: Places) -> None:
-        """The broker has taken a commit."""
-        self._committed.update(done)
+        """The broker has taken a commit. It may say so late, after one that came after it."""
+        for partition, place in done.items():
+            self._committed[partition] = max(place, self._committed.get(partition, place))
