@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 _DELIVER_WITHIN_S = 300.0
 """Longer than an outage that a worker should sit out. Once a batch that was sent has expired,
 kafka-python's idempotent producer never delivers anything again."""
-_OVERDUE_S = _DELIVER_WITHIN_S + 15.0
-"""A future that isn't resolved by then never will be: the producer is wedged."""
+_OVERDUE_AFTER_S = 15.0
+"""A future that isn't resolved so long after its time never will be: the producer is wedged."""
 _METADATA_WITHIN_MS = 10_000
 _BATCH_BYTES = 256 * 1024
 
@@ -59,7 +59,8 @@ class KafkaSink:
     acknowledged is written again: such rows can be there twice, under the same ``ce_id``.
 
     ``form`` makes a record of an outcome; a missing topic is made with ``create_partitions``, if
-    that is above 0; with ``is_lazy`` all that waits for the first record.
+    that is above 0; with ``is_lazy`` all that waits for the first record. What isn't acknowledged
+    within ``deliver_within_s`` has failed.
 
     Owned by: the sink thread; acknowledgements arrive on kafka-python's own.
     """
@@ -72,12 +73,14 @@ class KafkaSink:
         *,
         create_partitions: int = 0,
         is_lazy: bool = False,
+        deliver_within_s: float = _DELIVER_WITHIN_S,
     ) -> None:
         self._address = address
         self._form = form
         self._clock = clock
         self._create_partitions = create_partitions
         self._is_lazy = is_lazy
+        self._deliver_within_s = deliver_within_s
         self._producer: KafkaProducer | None = None
         self._round = 0
         self._outstanding: dict[Position, float] = {}
@@ -133,7 +136,7 @@ class KafkaSink:
         if durable:  # those are safe, whatever became of the others
             return durable
         if self._failure is None and self._is_overdue():
-            self._failure = KafkaTimeoutError(f"no acknowledgement within {_OVERDUE_S:g} s")
+            self._failure = KafkaTimeoutError("no acknowledgement, and none will come")
         if self._failure is not None:
             failure = self._failure
             self._give_up()
@@ -171,7 +174,7 @@ class KafkaSink:
         with kafka_errors(self._address, SinkUnavailable):
             producer = self._producer = make_producer(
                 self._address,
-                _DELIVER_WITHIN_S,
+                self._deliver_within_s,
                 compression_type="lz4",
                 batch_size=_BATCH_BYTES,
                 max_block_ms=_METADATA_WITHIN_MS,
@@ -202,7 +205,8 @@ class KafkaSink:
 
     def _is_overdue(self) -> bool:
         oldest = next(iter(self._outstanding.values()), None)
-        return oldest is not None and self._clock.monotonic() - oldest > _OVERDUE_S
+        overdue_s = self._deliver_within_s + _OVERDUE_AFTER_S
+        return oldest is not None and self._clock.monotonic() - oldest > overdue_s
 
     def _give_up(self) -> None:
         """Throws the producer away with all that it hasn't delivered."""
