@@ -14,7 +14,7 @@ from pathlib import Path
 
 from compose.kafka.broker import DEFAULT_DATA, DEFAULT_PORT, Broker, running_address, stop
 from compose.kafka.jars import BrokerError, fetch, say
-from compose.kafka.ports import HOST
+from compose.kafka.ports import HOST, free_port
 from compose.kafka.secure import secure_listener, write_client_settings
 
 
@@ -63,7 +63,8 @@ def _arguments() -> argparse.Namespace:
         asked = verbs.add_parser(verb, help=does)
         asked.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of its records")
         if verb != "stop":
-            asked.add_argument("--port", type=int, default=DEFAULT_PORT)
+            port = asked.add_argument("--port", type=int, default=DEFAULT_PORT)
+            port.help = "0: any free one"
             asked.add_argument(
                 "--secure", action="store_true", help="a port with TLS and a password as well"
             )
@@ -80,8 +81,9 @@ def main() -> int:
         elif asked.verb == "stop":
             _stop(asked.data)
         else:
-            secure = (secure_listener(asked.data, asked.port),) if asked.secure else ()
-            broker = Broker(asked.data, asked.port, secure)
+            at = asked.port or free_port()
+            secure = (secure_listener(asked.data, at),) if asked.secure else ()
+            broker = Broker(asked.data, at, secure)
             _start(broker) if asked.verb == "start" else _serve(broker)
     except BrokerError as error:
         print(f"kafka: {error}", file=sys.stderr)

@@ -56,7 +56,7 @@ VERBS = (
     Verb("models", "pipeline.cli.models:app", "List, show, verify, promote and roll back models."),
     Verb("check", "pipeline.cli.check:check", "Try sources, sinks and model; say what would run."),
     Verb("config", "pipeline.cli.config:config", "Show the settings and where each came from."),
-    Verb("bench", "pipeline.cli.bench:bench", "Measure the worker beside a plain loop."),
+    Verb("bench", "pipeline.cli.bench:app", "Measure the worker beside what it replaces."),
 )
 
 

@@ -31,6 +31,7 @@ MAX_RECORD_BYTES = 16 << 20
 
 _CONNECT_WITHIN_MS = 10_000
 _CLOSE_WITHIN_S = 5.0
+_ANSWER_WITHIN_S = 30.0
 _LINGER_MS = 5
 """Records that come one by one share a request; a result is that much later at the most."""
 _MOST_RECONNECT_BACKOFF_MS = 1_000
@@ -133,6 +134,8 @@ def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -
         linger_ms=_LINGER_MS,
         max_request_size=MAX_RECORD_BYTES,
         delivery_timeout_ms=int(deliver_within_s * 1000),
+        # Its default of 30 s is refused where a delivery has less than that.
+        request_timeout_ms=int(min(_ANSWER_WITHIN_S, deliver_within_s / 2) * 1000),
         allow_auto_create_topics=False,
         **more,
     )

@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 _DELIVER_WITHIN_S = 300.0
 """Longer than an outage that a worker should sit out. Once a batch that was sent has expired,
 kafka-python's idempotent producer never delivers anything again."""
-_OVERDUE_S = _DELIVER_WITHIN_S + 15.0
-"""A future that isn't resolved by then never will be: the producer is wedged."""
+_OVERDUE_AFTER_S = 15.0
+"""A future that isn't resolved so long after its time never will be: the producer is wedged."""
 _RENEWED_AFTER_S = 5.0
 """A producer keeps the password and certificate that it was made with, and is of no use once the
 broker wants newer ones. It doesn't say so (3.0.12): what isn't acknowledged for so long does."""
@@ -62,7 +62,8 @@ class KafkaSink:
     acknowledged is written again: such rows can be there twice, under the same ``ce_id``.
 
     ``form`` makes a record of an outcome; a missing topic is made with ``create_partitions``, if
-    that is above 0; with ``is_lazy`` all that waits for the first record.
+    that is above 0; with ``is_lazy`` all that waits for the first record. What isn't acknowledged
+    within ``deliver_within_s`` has failed.
 
     Owned by: the sink thread; acknowledgements arrive on kafka-python's own.
     """
@@ -75,12 +76,14 @@ class KafkaSink:
         *,
         create_partitions: int = 0,
         is_lazy: bool = False,
+        deliver_within_s: float = _DELIVER_WITHIN_S,
     ) -> None:
         self._address = address
         self._form = form
         self._clock = clock
         self._create_partitions = create_partitions
         self._is_lazy = is_lazy
+        self._deliver_within_s = deliver_within_s
         self._producer: KafkaProducer | None = None
         self._round = 0
         self._outstanding: dict[Position, float] = {}
@@ -175,7 +178,7 @@ class KafkaSink:
         with kafka_errors(self._address, SinkUnavailable):
             producer = self._producer = make_producer(
                 self._address,
-                _DELIVER_WITHIN_S,
+                self._deliver_within_s,
                 compression_type="lz4",
                 batch_size=_BATCH_BYTES,
                 max_block_ms=_METADATA_WITHIN_MS,
@@ -208,8 +211,8 @@ class KafkaSink:
         """Why no acknowledgement is to be waited for any longer."""
         oldest = next(iter(self._outstanding.values()), None)
         waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest
-        if waited_s > _OVERDUE_S:
-            return KafkaTimeoutError(f"no acknowledgement within {_OVERDUE_S:g} s")
+        if waited_s > self._deliver_within_s + _OVERDUE_AFTER_S:
+            return KafkaTimeoutError("no acknowledgement, and none will come")
         if waited_s > _RENEWED_AFTER_S and self._address.access.stamp() != self._stamp:
             return KafkaError("no acknowledgement since the files of [kafka] were renewed")
         return None

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.bench import bench
 from pipeline.errors import ConfigError
+from tests.cli.headrace import headrace
 
 app = typer.Typer()
 app.command()(bench)
@@ -103,6 +104,24 @@ def test_a_file_that_cannot_be_written_is_found_before_measuring(tmp_path: Path)
         CliRunner().invoke(
             app, ["--out", str(tmp_path / "missing" / "bench.json")], catch_exceptions=False
         )
+
+
+def test_options_before_the_name_of_another_measurement_are_refused() -> None:
+    ran = headrace("bench", "--frames", "30", "kafka")
+    assert ran.code == 2
+    assert "stands before 'kafka'" in ran.err
+
+
+def test_the_measurement_on_kafka_says_what_to_mend_before_it_starts_anything(
+    tmp_path: Path,
+) -> None:
+    ran = headrace("bench", "kafka", "--out", str(tmp_path / "missing" / "bench.json"))
+    assert ran.code == 2
+    assert "there is no folder" in ran.err
+    ran = headrace("bench", "kafka", "--servers", "me:secret@here:9092", "--no-quix")
+    assert ran.code == 2
+    assert "users and passwords" in ran.err
+    assert "secret" not in ran.err
 
 
 def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:

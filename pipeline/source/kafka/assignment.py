@@ -113,6 +113,9 @@ class Assignment(AsyncConsumerRebalanceListener):
     def _drop(self, partitions: Iterable[Partition]) -> None:
         leaving = frozenset(partitions)
         self._progress.revoke(leaving)
+        # Now, not when the poll comes back: it may raise instead, and what is committed then of a
+        # partition that was lost and given back would go back behind another worker's commits.
+        self._offsets.forget_idle()
         self._owned -= leaving
         self.rebalances += 1
 

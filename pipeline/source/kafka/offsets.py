@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -15,14 +15,10 @@ from pipeline.clock import Clock
 from pipeline.commit import Partition
 from pipeline.metrics import ConsumerMetrics
 from pipeline.source.base import Progress
+from pipeline.source.kafka.plan import CommitPlan, Generations, Places
 from pipeline.source.kafka.watch import PartitionView
 
 log = logging.getLogger(__name__)
-
-Generations: TypeAlias = Mapping[Partition, int]
-"""Partitions that are ours, and which assignment of each it is."""
-Places: TypeAlias = Mapping[Partition, tuple[int, int]]
-"""Partitions' offsets to go on from, as (generation, offset): a later generation may go back."""
 
 _ANSWERED_WITHIN_S = 5.0
 _SETTLE_WITHIN_MS = 3_000
@@ -44,32 +40,26 @@ class Offsets:
         self._clock = clock
         self._progress = progress
         self._metrics = metrics
-        self._committed: dict[Partition, tuple[int, int]] = {}
-        self._idle: dict[Partition, int] = {}
+        self._plan = CommitPlan(name)
         self._sent: Future[Any] | None = None
         self._sent_mono_s = 0.0
 
     def next_offset(self, view: PartitionView) -> int:
         """Up to where a partition is done."""
-        partition = (self._name, view.partition)
-        done = self._idle.get(partition, self._progress.next_offsets().get(partition))
-        return view.position if done is None else done
+        return self._plan.next_offset(view, self._progress.next_offsets())
 
     def note_idle(self, views: Sequence[PartitionView], waiting: Collection[Partition]) -> None:
-        """Partitions of which nothing is under way are done up to where they are read. Their last
-        record may be no frame (the marker of a transaction), and a lag that never ends is an alarm.
-        """
-        self._idle = {
-            partition: view.position
+        """See ``CommitPlan.note_idle``; frames of ``waiting`` were polled and not handed out."""
+        in_flight = {
+            partition
             for view in views
-            if view.position >= 0
-            and (partition := (self._name, view.partition)) not in waiting
-            and not self._progress.in_flight_of([partition])
+            if self._progress.in_flight_of([partition := (self._name, view.partition)])
         }
+        self._plan.note_idle(views, in_flight.union(waiting))
 
     def forget_idle(self) -> None:
-        """The partitions changed; what was idle must be looked at again."""
-        self._idle.clear()
+        """See ``CommitPlan.forget_idle``."""
+        self._plan.forget_idle()
 
     def forget_sent(self) -> None:
         """The consumer that was to answer is gone."""
@@ -88,7 +78,7 @@ class Offsets:
             if now_mono_s - self._sent_mono_s < _ANSWERED_WITHIN_S:
                 return
             log.warning("%s: a commit wasn't answered; sending the next one", self._name)
-        news = self._news(generations, next_offsets)
+        news = self._plan.news(generations, next_offsets)
         if not news or not is_stable(consumer):
             return
         self._sent = consumer.commit_async(_to_commit(news))
@@ -100,7 +90,7 @@ class Offsets:
         """Commits what is durable, and waits for it: the next owner begins there. Polls, for
         ``poll_s`` each, until a rebalance that is under way is over. Blocks for seconds."""
         for _ in range(_SETTLING_POLLS):
-            news = self._news(generations, self._progress.next_offsets())
+            news = self._plan.news(generations, self._progress.next_offsets())
             if not news:
                 return
             try:
@@ -116,7 +106,7 @@ class Offsets:
 
     async def hand_over(self, consumer: KafkaConsumer, leaving: Generations) -> None:
         """Commits what is durable of partitions that are being taken away, and waits for it."""
-        news = self._news(leaving, self._progress.next_offsets())
+        news = self._plan.news(leaving, self._progress.next_offsets())
         if not news:
             return
         sent_mono_s = self._clock.monotonic()
@@ -129,24 +119,8 @@ class Offsets:
         else:
             self._note_done(news, sent_mono_s)
 
-    def _news(self, generations: Generations, next_offsets: Mapping[Partition, int]) -> Places:
-        """What isn't committed yet of these partitions."""
-        places = {
-            partition: (
-                generation,
-                max(next_offsets.get(partition, 0), self._idle.get(partition, 0)),
-            )
-            for partition, generation in generations.items()
-            if partition in next_offsets or partition in self._idle
-        }
-        return {
-            partition: place
-            for partition, place in places.items()
-            if place > self._committed.get(partition, (0, -1))
-        }
-
     def _note_done(self, done: Places, sent_mono_s: float) -> None:
-        self._committed.update(done)
+        self._plan.note_done(done)
         self._metrics.commit_duration.observe(self._clock.monotonic() - sent_mono_s)
         self._metrics.commits.labels("done").inc()
 

@@ -1,0 +1,103 @@
+"""What benchmarks' reports have in common: machine, versions, and how values are shown."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from pipeline.bench.rounds import Spread
+from pipeline.opencv import cv2
+
+
+def load_1m() -> float:
+    """Processes that ran or waited to run over the last minute, on average."""
+    return os.getloadavg()[0]
+
+
+def table(title: str, *headings: str) -> Table:
+    """An empty table whose first column has no heading; the others are numbers."""
+    made = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    made.add_column("", no_wrap=True)
+    for heading in headings:
+        made.add_column(heading, justify="right", no_wrap=True)
+    return made
+
+
+def shown(value: Mapping[str, float] | None) -> str:
+    """A spread in three figures or so: the rounds lie further apart than a fourth could tell."""
+    if value is None:
+        return "-"
+    median = value["median"]
+    digits = 2 if median < 10 else 1 if median < 100 else 0
+    middle, least, most = (f"{value[key]:.{digits}f}" for key in ("median", "min", "max"))
+    return f"{middle} ({least}–{most})"
+
+
+def spread_json(value: Spread) -> dict[str, float]:
+    """A spread as reports have it."""
+    return {
+        "median": round(value.median, 3),
+        "min": round(value.least, 3),
+        "max": round(value.most, 3),
+    }
+
+
+def machine_json(cores: int, load_before: float) -> dict[str, str | int | float]:
+    """What was measured on."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": cores,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "load_1m_before": round(load_before, 2),
+    }
+
+
+def versions_json() -> dict[str, str | None]:
+    """What was measured, by version."""
+    try:
+        own = importlib.metadata.version("headrace")
+    except importlib.metadata.PackageNotFoundError:
+        own = "not installed"
+    return {
+        "headrace": own,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _cpu_model() -> str:
+    """Linux says it here; ``platform.processor`` is empty on most Linux machines."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with ``-dirty`` if files differ from it; None from a wheel."""
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip()

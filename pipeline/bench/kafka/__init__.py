@@ -1,0 +1,1 @@
+"""What `headrace bench kafka` measures: the worker from topic to topic, beside others."""

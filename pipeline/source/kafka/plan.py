@@ -1,0 +1,68 @@
+"""Which offsets of a Kafka source are committed, and which are next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeAlias
+
+from pipeline.commit import Partition
+from pipeline.source.kafka.watch import PartitionView
+
+Generations: TypeAlias = Mapping[Partition, int]
+"""Partitions that are ours, and which assignment of each it is."""
+Places: TypeAlias = Mapping[Partition, tuple[int, int]]
+"""Partitions' offsets to go on from, as (generation, offset): a later generation may go back."""
+
+
+class CommitPlan:
+    """Decides what to commit of one topic: what the journal says is durable, and of partitions that
+    are idle all that was read; never the same twice, and never backwards.
+
+    Owned by: ``Offsets``.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._committed: dict[Partition, tuple[int, int]] = {}
+        self._idle: dict[Partition, int] = {}
+
+    def next_offset(self, view: PartitionView, next_offsets: Mapping[Partition, int]) -> int:
+        """Up to where a partition is done."""
+        partition = (self._topic, view.partition)
+        done = self._idle.get(partition, next_offsets.get(partition))
+        return view.position if done is None else done
+
+    def note_idle(self, views: Sequence[PartitionView], busy: Collection[Partition]) -> None:
+        """Partitions of which nothing is under way are done up to where they are read. Their last
+        record may be no frame (the marker of a transaction), and a lag that never ends is an alarm.
+        """
+        self._idle = {
+            partition: view.position
+            for view in views
+            if view.position >= 0 and (partition := (self._topic, view.partition)) not in busy
+        }
+
+    def forget_idle(self) -> None:
+        """The partitions changed; what was idle must be looked at again."""
+        self._idle.clear()
+
+    def news(self, generations: Generations, next_offsets: Mapping[Partition, int]) -> Places:
+        """What isn't committed yet of these partitions, of what is durable by ``next_offsets``."""
+        places = {
+            partition: (
+                generation,
+                max(next_offsets.get(partition, 0), self._idle.get(partition, 0)),
+            )
+            for partition, generation in generations.items()
+            if partition in next_offsets or partition in self._idle
+        }
+        return {
+            partition: place
+            for partition, place in places.items()
+            if place > self._committed.get(partition, (0, -1))
+        }
+
+    def note_done(self, done: Places) -> None:
+        """The broker has taken a commit. It may say so late, after one that came after it."""
+        for partition, place in done.items():
+            self._committed[partition] = max(place, self._committed.get(partition, place))

@@ -1,0 +1,135 @@
+"""What Headrace does where kafka-python's consumer would trap it; docs/decisions/0011 lists all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from pipeline.clock import ManualClock
+from pipeline.errors import SourceUnavailable
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.connection import make_producer
+from pipeline.metrics import Metrics
+from pipeline.source.base import NoProgress
+from pipeline.source.kafka.assignment import Assignment
+from pipeline.source.kafka.offsets import Offsets
+from pipeline.source.kafka.watch import PartitionView
+from tests.kafka.member import Member
+from tests.kafka.topics import PICTURES, Topics
+from tests.support import wait_until
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def topics(kafka: str) -> Topics:
+    return Topics(kafka)
+
+
+def test_paused_partitions_all_go_on_where_their_records_were_half_taken(topics: Topics) -> None:
+    sent = topics.send_pictures(240)
+    ids: list[str] = []
+    with Member(topics) as member:
+        for _ in range(4):
+            ids += member.finish(member.read(7, room=3))
+            assert member.poll(0) == []
+        ids += member.finish(member.read(len(sent) - len(ids), room=50))
+    assert sorted(ids) == sorted(sent)
+    assert topics.committed() == len(sent)
+
+
+def test_a_member_that_comes_and_goes_while_the_other_is_paused_loses_and_doubles_nothing(
+    topics: Topics,
+) -> None:
+    """The listener commits what is given up, and what is given back begins there."""
+    sent = topics.send_pictures(240)
+    theirs: list[str] = []
+
+    def come_and_go() -> None:
+        with Member(topics) as other:
+            theirs.extend(other.finish(other.read(20)))
+
+    with Member(topics) as member:
+        ours = member.finish(member.read(10, room=3))
+        assert member.poll(0) == []
+        guest = threading.Thread(target=come_and_go)
+        guest.start()
+        while guest.is_alive():
+            assert member.poll(0) == []
+        guest.join()
+        ours += member.finish(member.read(len(sent) - len(ours) - len(theirs)))
+    assert sorted(ours + theirs) == sorted(sent)
+    assert topics.committed() == len(sent)
+
+
+def test_who_was_silent_for_a_session_takes_no_frame_before_joining_again(topics: Topics) -> None:
+    sent = topics.send_pictures(40)
+    clock = ManualClock()
+    with Member(topics, clock=clock) as member:
+        before = member.read(10, room=10)
+        clock.advance(7)
+        with pytest.raises(SourceUnavailable, match="silent for 7 s"):
+            member.poll(10)
+        member.source.close()
+        late = member.finish(before)
+        assert member.journal.next_offsets() == {}
+        member.source.open()
+        after = member.finish(member.read(len(sent)))
+    assert set(late) <= set(after)
+    assert sorted(after) == sorted(sent)
+
+
+def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics: Topics) -> None:
+    """Another worker may have come far since: to commit would go back behind it."""
+    there = TopicPartition(topics.name, 0)
+    consumer = KafkaConsumer(
+        bootstrap_servers=topics.servers, group_id=topics.name, enable_auto_commit=False
+    )
+    try:
+        consumer.partitions_for_topic(topics.name)
+        offsets = Offsets(topics.name, SystemClock(), NoProgress(), Metrics())
+        assignment = Assignment(consumer, NoProgress(), offsets, 0.0)
+        consumer.subscribe([topics.name], listener=assignment)
+        wait_until(lambda: consumer.poll(500) or assignment.owned)
+        offsets.note_idle([PartitionView(0, 10, 10)], ())
+        done(assignment.on_partitions_lost([there]))
+        consumer.commit({there: OffsetAndMetadata(50, "", -1)})
+        done(assignment.on_partitions_assigned([there]))
+        offsets.settle(consumer, assignment.generations, 0.2)
+        assert topics.committed_offsets()[0] == 50
+    finally:
+        consumer.close(autocommit=False)
+
+
+def test_after_what_retention_took_a_group_goes_on_with_what_is_left(topics: Topics) -> None:
+    topics.send([PICTURES[0]] * 30, streams=1)
+    with Member(topics) as member:
+        number = member.finish(member.read(5, room=5))[0].split("/")[1]
+    admin = KafkaAdminClient(bootstrap_servers=topics.servers)
+    admin.delete_records({TopicPartition(topics.name, int(number)): 20})
+    admin.close()
+    with Member(topics) as member:
+        offsets = [frame.position.offset for frame in member.read(10)]
+    assert offsets == list(range(20, 30))
+
+
+def test_a_frame_of_12_mib_is_read_beside_small_ones(topics: Topics) -> None:
+    values = [PICTURES[0], os.urandom(12 << 20), PICTURES[1]]
+    producer = make_producer(KafkaAddress((topics.servers,), topics.name), deliver_within_s=60)
+    for value in values:
+        producer.send(topics.name, value, partition=0).get(30)
+    producer.close(timeout=10)
+    with Member(topics) as member:
+        assert [frame.payload for frame in member.read(3)] == values
+
+
+def done(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Runs a listener's method that has nothing to wait for."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pipeline.source.kafka.plan import CommitPlan
+from pipeline.source.kafka.watch import PartitionView
+
+ZERO = ("frames", 0)
+ONE = ("frames", 1)
+
+
+def test_only_what_is_ours_and_new_is_committed() -> None:
+    plan = CommitPlan("frames")
+    done = {ZERO: 5, ONE: 7, ("others", 0): 9}
+    assert plan.news({ZERO: 1}, done) == {ZERO: (1, 5)}
+    plan.note_done({ZERO: (1, 5)})
+    assert plan.news({ZERO: 1}, done) == {}
+    assert plan.news({ZERO: 1, ONE: 1}, {**done, ZERO: 6}) == {ZERO: (1, 6), ONE: (1, 7)}
+
+
+def test_a_later_assignment_may_go_back() -> None:
+    """What wasn't committed when it was taken away comes again."""
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 50)})
+    assert plan.news({ZERO: 1}, {ZERO: 40}) == {}
+    assert plan.news({ZERO: 2}, {ZERO: 40}) == {ZERO: (2, 40)}
+
+
+def test_the_late_answer_to_an_old_commit_changes_nothing() -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (2, 20)})
+    plan.note_done({ZERO: (1, 30)})
+    plan.note_done({ZERO: (2, 10)})
+    assert plan.news({ZERO: 2}, {ZERO: 20}) == {}
+
+
+def test_an_idle_partition_is_done_up_to_where_it_is_read() -> None:
+    plan = CommitPlan("frames")
+    views = [PartitionView(0, 12, 12), PartitionView(1, 8, 9), PartitionView(2, -1, 3)]
+    plan.note_idle(views, busy={ONE})
+    ours = {ZERO: 1, ONE: 1, ("frames", 2): 1}
+    assert plan.news(ours, {ZERO: 11, ONE: 6}) == {ZERO: (1, 12), ONE: (1, 6)}
+    assert [plan.next_offset(view, {ZERO: 11, ONE: 6}) for view in views] == [12, 6, -1]
+    plan.forget_idle()
+    assert plan.news(ours, {ZERO: 11}) == {ZERO: (1, 11)}
