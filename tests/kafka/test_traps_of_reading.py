@@ -11,7 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from pipeline.clock import ManualClock
+from pipeline.clock import ManualClock, SystemClock
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import make_producer
@@ -25,11 +25,6 @@ from tests.kafka.topics import PICTURES, Topics
 from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-def topics(kafka: str) -> Topics:
-    return Topics(kafka)
 
 
 def test_paused_partitions_all_go_on_where_their_records_were_half_taken(topics: Topics) -> None:
@@ -93,7 +88,7 @@ def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics
     )
     try:
         consumer.partitions_for_topic(topics.name)
-        offsets = Offsets(topics.name, SystemClock(), NoProgress(), Metrics())
+        offsets = Offsets(topics.name, SystemClock(), NoProgress(), Metrics().consumer)
         assignment = Assignment(consumer, NoProgress(), offsets, 0.0)
         consumer.subscribe([topics.name], listener=assignment)
         wait_until(lambda: consumer.poll(500) or assignment.owned)
