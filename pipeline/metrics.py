@@ -111,6 +111,12 @@ class Metrics:
             ["topic", "partition"],
             registry=on,
         )
+        self.consumer_lost = Counter(
+            "headrace_consumer_lost_records_total",
+            "Records that were deleted from the topic before the group came to them",
+            ["topic", "partition"],
+            registry=on,
+        )
         self.consumer_pauses = Counter(
             "headrace_consumer_pauses_total",
             "Times that all partitions were paused for want of credits",

@@ -7,7 +7,7 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ class Arena:
         session_s: float = 6.0,
         source: str = "",
         env: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> Headrace:
         """Starts a worker from the frames to the results."""
         source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
@@ -94,6 +95,7 @@ class Arena:
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
             env=env,
             plants=self.plants,
+            inside=inside,
         )
         self.workers.append(worker)
         return worker
@@ -127,6 +129,10 @@ class Arena:
         """Results so far, duplicates included."""
         return len(self._results.refresh())
 
+    def scored_ids(self) -> set[str]:
+        """The frames that have results so far."""
+        return {row.headers["ce_id"].decode() for row in self._results.refresh()}
+
     def until_scored(self, count: int, deadline_s: float = 60) -> None:
         """Waits for so many results."""
         wait_until(lambda: self.scored() >= count, deadline_s)
@@ -141,7 +147,7 @@ class Arena:
         sent = [each.frame_id for each in self.feeder.log if each.status == "ok"]
         if len(rows) < len(sent):
             return False
-        return {row.headers["ce_id"].decode() for row in rows}.issuperset(sent)
+        return self.scored_ids().issuperset(sent)
 
     def scoring_models(self) -> set[int]:
         """The constants of all the models in the rows so far."""

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 from kafka.structs import MemberState
 
 from pipeline.clock import Clock
 from pipeline.commit import Partition
-from pipeline.errors import ConfigError, SourceUnavailable
+from pipeline.errors import ConfigError, SourceUnavailable, StageFailed
 from pipeline.kafka.codecs import limit_decompression
 from pipeline.kafka.connection import (
     MAX_RECORD_BYTES,
@@ -28,9 +28,10 @@ from pipeline.kafka.connection import (
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
-from pipeline.source.kafka.frames import frame_of, frame_without_bytes
+from pipeline.source.kafka.frames import Record, frame_of, frame_without_bytes
 from pipeline.source.kafka.offsets import Offsets
 from pipeline.source.kafka.options import KafkaSourceOptions
+from pipeline.source.kafka.starts import Starts
 from pipeline.source.kafka.unreadable import Unreadable, poll_records
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
 from pipeline.types import Frame, Position
@@ -45,7 +46,11 @@ end early all the same."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _CLOSE_WITHIN_MS = 5_000
+_MOST_QUESTIONS = 4
+"""In one poll: partitions without a commit come at once, each whose records are gone alone."""
 _LOOK_EVERY_S = 1.0
+_LOOK_AT_TOPIC_EVERY_S = 30.0
+"""So late are partitions found that were added. kafka-python's default is five minutes."""
 
 
 class KafkaSource:
@@ -72,6 +77,7 @@ class KafkaSource:
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
         self._offsets = Offsets(options.address.topic, progress, metrics)
+        self._starts = Starts(options.address.topic, options.start, metrics)
         self._watch = ConsumerWatch()
         self._carried: deque[Frame] = deque()
         self._shown: frozenset[Partition] = frozenset()
@@ -97,20 +103,23 @@ class KafkaSource:
                 metrics_enabled=False,
                 group_id=options.group,
                 enable_auto_commit=False,
-                # `latest` would silently skip what came while nobody listened.
-                auto_offset_reset=options.start,
+                # Not by itself: it tells nobody what it skips.
+                auto_offset_reset="none",
                 allow_auto_create_topics=False,
                 partition_assignment_strategy=[CooperativeStickyAssignor],
                 session_timeout_ms=int(options.session_s * 1000),
                 heartbeat_interval_ms=int(options.session_s * 1000 / 5),
+                metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
                 fetch_max_wait_ms=_FETCH_WAIT_MS,
                 fetch_max_bytes=MAX_RECORD_BYTES,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES,
             )
             # Asked before `subscribe`: without it the group is joined twice, and the second join
             # can hang without an error.
-            if not consumer.partitions_for_topic(address.topic):
+            partitions = consumer.partitions_for_topic(address.topic)
+            if not partitions:
                 self._refuse_topic()
+            self._starts.opened(consumer, partitions or ())
             assignment = Assignment(consumer, self._progress, self._offsets, options.session_s / 4)
             assignment.begin_after(self._assignment)
             self._assignment = assignment
@@ -128,14 +137,22 @@ class KafkaSource:
         self._check_membership()
         self._set_paused(room < 1)
         wait_s = max(timeout_s, _SHORTEST_POLL_S)
-        with kafka_errors(self._options.address):
-            batches, unreadable = poll_records(consumer, wait_s, max(1, room))
+        try:
+            with kafka_errors(self._options.address):
+                batches, unreadable = self._poll_records(consumer, wait_s, max(1, room))
+            self._starts.require_same_topic(consumer)
+        except StageFailed:
+            self._is_wedged = True
+            self._offsets.take_back(consumer, assignment.owned)
+            assignment.drop_all()
+            raise
         if assignment.rebalances != self._rebalances:
             self._follow_rebalance(assignment)
         now = self._polled_mono_s = self._clock.monotonic()
         for partition, records in batches.items():
             if assignment.owns((partition.topic, partition.partition)):
                 generation = assignment.generation((partition.topic, partition.partition))
+                self._starts.note_read(partition.partition)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
@@ -143,6 +160,20 @@ class KafkaSource:
             self._carry_unreadable(assignment, unreadable, now)
         self._look(consumer, assignment, now, has_records=bool(batches) or unreadable is not None)
         return [self._carried.popleft() for _ in range(min(room, len(self._carried)))]
+
+    def _poll_records(
+        self, consumer: KafkaConsumer, wait_s: float, most: int
+    ) -> tuple[Mapping[TopicPartition, Sequence[Record]], Unreadable | None]:
+        """Polls, and tells the consumer where to begin if it asks: without a commit, or where the
+        records are gone that would be next."""
+        for _ in range(_MOST_QUESTIONS):
+            try:
+                return poll_records(consumer, wait_s, most)
+            except NoOffsetForPartitionError as question:
+                self._starts.begin(consumer, question.args[0])
+            except OffsetOutOfRangeError as question:
+                self._starts.leave_gap(consumer, question.args[0])
+        return {}, None
 
     def _carry_unreadable(self, assignment: Assignment, record: Unreadable, now: float) -> None:
         """Its outcome is a rejection, like that of any frame that can never work."""
