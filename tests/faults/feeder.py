@@ -103,8 +103,8 @@ class Feeder:
             max_request_size=16 << 20,
         )
         pause = threading.Event()
+        sent: list[tuple[Message, Any]] = []
         try:
-            sent: list[tuple[Message, Any]] = []
             for message in messages:
                 sent.append((message, self._start(producer, message)))
                 if pause_s:
@@ -112,8 +112,8 @@ class Feeder:
                 if len(sent) >= _FLUSH_EVERY:
                     self._note(sent)
                     sent = []
-            self._note(sent)
         finally:
+            self._note(sent)
             producer.close(timeout=10)
 
     def keep_feeding(self, per_s: float, until: threading.Event) -> threading.Thread:

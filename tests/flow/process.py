@@ -57,6 +57,11 @@ class Headrace:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
     def url(self) -> str:
         """The page's address, once it is served."""
         pattern = re.compile(r"http://[\d.]+:\d+/")
