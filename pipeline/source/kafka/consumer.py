@@ -43,6 +43,9 @@ _SHORTEST_POLL_S = 0.5
 leaves it hanging for ever: by the next poll the reason to join is gone, and kafka-python looks for
 the reason, not for the join that is under way (3.0.12, ``join_group_async``). Polls with records
 end early all the same."""
+_MOST_BETWEEN_POLLS_S = 60.0
+"""An intake that hangs goes on sending heartbeats, so others get its partitions only after this;
+and a rebalance waits no longer for it. kafka-python's default is five minutes."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _CLOSE_WITHIN_MS = 5_000
@@ -108,6 +111,7 @@ class KafkaSource:
                 allow_auto_create_topics=False,
                 partition_assignment_strategy=[CooperativeStickyAssignor],
                 session_timeout_ms=int(options.session_s * 1000),
+                max_poll_interval_ms=int(max(_MOST_BETWEEN_POLLS_S, options.session_s) * 1000),
                 heartbeat_interval_ms=int(options.session_s * 1000 / 5),
                 metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
                 fetch_max_wait_ms=_FETCH_WAIT_MS,
