@@ -187,6 +187,7 @@ class Arena:
             worker.__exit__()
         for tail in (self._results, self._letters):
             tail.close()
+        del self._results, self._letters, tail  # after a long outage they hold hundreds of sockets
         gc.collect()  # here, where the sockets that kafka-python forgot are expected
 
 
