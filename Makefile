@@ -12,7 +12,7 @@ DEV_STAMP := $(VENV)/.headrace-dev
 SETUP_TESTS := setup-camera-tests setup-browser-tests setup-kafka-tests setup-prometheus-tests
 ARGS ?=
 
-.PHONY: help setup demo test check format bench reference wheel clean \
+.PHONY: help setup demo test faults soak check format bench reference wheel clean \
 	setup-dev $(SETUP_TESTS) kafka kafka-stop
 
 help: ## this list
@@ -25,6 +25,12 @@ demo: $(USER_STAMP) ## shows everything at once; ARGS="--seconds 60" ends it
 
 test: $(DEV_STAMP) $(SETUP_TESTS) ## runs all tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(DEV_STAMP) setup-kafka-tests ## plays the slow faults: half an hour, some of them as root only
+	@$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+
+soak: $(DEV_STAMP) setup-kafka-tests ## an hour of random faults, judged every ten minutes; ARGS="--minutes 10 --seed 7"
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 kafka: ## starts a Kafka broker on 127.0.0.1:9092; ARGS="--port 9192" for another port
 	@PYTHON=$(PYTHON) compose/kafka/run start $(ARGS)

@@ -145,6 +145,12 @@ class ConsumerMetrics:
             ["topic", "partition"],
             registry=on,
         )
+        self.lost_records = Counter(
+            "headrace_consumer_lost_records_total",
+            "Records that were deleted from the topic before the group came to them",
+            ["topic", "partition"],
+            registry=on,
+        )
         self.pauses = Counter(
             "headrace_consumer_pauses_total",
             "Times that all partitions were paused for want of credits",

@@ -88,6 +88,7 @@ class Arena:
         session_s: float = 6.0,
         source: str = "",
         env: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> Headrace:
         """Starts a worker from the frames to the results."""
         source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
@@ -97,6 +98,7 @@ class Arena:
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
             env=env,
             plants=self.plants,
+            inside=inside,
         )
         self.workers.append(worker)
         return worker
@@ -130,6 +132,10 @@ class Arena:
         """Results so far, duplicates included."""
         return len(self._rows())
 
+    def scored_ids(self) -> set[str]:
+        """The frames that have results so far."""
+        return {row.headers["ce_id"].decode() for row in self._results.refresh()}
+
     def until_scored(self, count: int, deadline_s: float = 60) -> None:
         """Waits for so many results."""
         wait_until(lambda: self.scored() >= count, deadline_s)
@@ -144,7 +150,7 @@ class Arena:
         sent = [each.frame_id for each in self.feeder.log if each.status == "ok"]
         if len(rows) < len(sent):
             return False
-        return {row.headers["ce_id"].decode() for row in rows}.issuperset(sent)
+        return self.scored_ids().issuperset(sent)
 
     def scoring_models(self) -> set[int]:
         """The constants of all the models in the rows so far."""
@@ -191,6 +197,7 @@ class Arena:
             worker.__exit__()
         for tail in (self._results, self._letters):
             tail.close()
+        del self._results, self._letters, tail  # after a long outage they hold hundreds of sockets
         gc.collect()  # here, where the sockets that kafka-python forgot are expected
 
 

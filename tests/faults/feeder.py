@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from kafka import KafkaProducer
@@ -80,6 +80,20 @@ class Feeder:
         """Sends the next ``count`` frames as fast as possible; for ``more`` see ``pictures``."""
         self.send(self.pictures(count, **more))
 
+    def feed_deleted(self, count: int) -> int:
+        """Sends the next ``count`` frames, which somebody will delete: whether they get an outcome
+        is unknown from now on. Gives how many they are."""
+        before = len(self.log)
+        self.feed(count)
+        with self._lock:
+            self._log[before:] = [replace(each, status="unknown") for each in self._log[before:]]
+        return count
+
+    def forget(self) -> None:
+        """The topic is another one now: the log begins anew, the frames' numbers don't."""
+        with self._lock:
+            self._log.clear()
+
     def send(self, messages: Iterable[Message], pause_s: float = 0.0) -> None:
         """Sends these, with a pause behind each, and waits until the fate of all is known."""
         producer = KafkaProducer(
@@ -89,8 +103,8 @@ class Feeder:
             max_request_size=16 << 20,
         )
         pause = threading.Event()
+        sent: list[tuple[Message, Any]] = []
         try:
-            sent: list[tuple[Message, Any]] = []
             for message in messages:
                 sent.append((message, self._start(producer, message)))
                 if pause_s:
@@ -98,8 +112,8 @@ class Feeder:
                 if len(sent) >= _FLUSH_EVERY:
                     self._note(sent)
                     sent = []
-            self._note(sent)
         finally:
+            self._note(sent)
             producer.close(timeout=10)
 
     def keep_feeding(self, per_s: float, until: threading.Event) -> threading.Thread:

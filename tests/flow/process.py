@@ -20,7 +20,8 @@ from tests.support import wait_until
 class Headrace:
     """A running ``headrace`` command. As a context manager it is killed at the end, by its pid.
 
-    ``plants`` are changes made to the program before it runs, see ``tests/faults/planted.py``.
+    ``plants`` are changes made to the program before it runs, see ``tests/faults/planted.py``;
+    ``inside`` is a command that starts it somewhere else, such as in a network namespace.
     """
 
     def __init__(
@@ -29,10 +30,11 @@ class Headrace:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         plants: Sequence[str] = (),
+        inside: Sequence[str] = (),
     ) -> None:
         program = ["tests.faults.planted", ",".join(plants)] if plants else ["pipeline"]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *program, *arguments],
+            [*inside, sys.executable, "-m", *program, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -55,9 +57,14 @@ class Headrace:
         """The process's id."""
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
     def url(self) -> str:
         """The page's address, once it is served."""
-        pattern = re.compile(r"http://127\.0\.0\.1:\d+/")
+        pattern = re.compile(r"http://[\d.]+:\d+/")
         wait_until(lambda: self._process.poll() is not None or pattern.search(self.said()), 60)
         found = pattern.search(self.said())
         assert found, self.said()

@@ -33,7 +33,8 @@ from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.gauges import ConsumerGauges
 from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
-from pipeline.source.kafka.unreadable import Batches, Unreadable, poll_records
+from pipeline.source.kafka.starts import Starts, TopicMadeAnew
+from pipeline.source.kafka.unreadable import Batches, Unreadable
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
 from pipeline.types import Frame, Position
 
@@ -44,12 +45,17 @@ _SHORTEST_POLL_S = 0.5
 leaves it hanging for ever: by the next poll the reason to join is gone, and kafka-python looks for
 the reason, not for the join that is under way (3.0.12, ``join_group_async``). Polls with records
 end early all the same."""
+_MOST_BETWEEN_POLLS_S = 60.0
+"""An intake that hangs goes on sending heartbeats, so others get its partitions only after this;
+and a rebalance waits no longer for it. kafka-python's default is five minutes."""
 _FETCH_WAIT_MS = 20
 """kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _MOST_DRAIN_S = 15.0
 """However long the session is: others wait for these partitions, and the watchdog for the poll."""
 _CLOSE_WITHIN_MS = 5_000
 _LOOK_EVERY_S = 1.0
+_LOOK_AT_TOPIC_EVERY_S = 30.0
+"""So late are partitions found that were added. kafka-python's default is five minutes."""
 
 
 class KafkaSource:
@@ -76,6 +82,7 @@ class KafkaSource:
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
         self._offsets = Offsets(options.address.topic, clock, progress, metrics.consumer)
+        self._starts = Starts(options.address.topic, options.start, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
         self._carried: deque[Frame] = deque()
@@ -101,20 +108,24 @@ class KafkaSource:
                 metrics_enabled=False,
                 group_id=options.group,
                 enable_auto_commit=False,
-                # `latest` would silently skip what came while nobody listened.
-                auto_offset_reset=options.start,
+                # Not by itself: it tells nobody what it skips.
+                auto_offset_reset="none",
                 allow_auto_create_topics=False,
                 partition_assignment_strategy=[CooperativeStickyAssignor],
                 session_timeout_ms=int(options.session_s * 1000),
+                max_poll_interval_ms=int(max(_MOST_BETWEEN_POLLS_S, options.session_s) * 1000),
                 heartbeat_interval_ms=int(options.session_s * 1000 / 5),
+                metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
                 fetch_max_wait_ms=_FETCH_WAIT_MS,
                 fetch_max_bytes=MAX_RECORD_BYTES,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES,
             )
             # Asked before `subscribe`: without it the group is joined twice, and the second join
             # can hang without an error.
-            if not consumer.partitions_for_topic(address.topic):
+            partitions = consumer.partitions_for_topic(address.topic)
+            if not partitions:
                 self._refuse_topic()
+            self._starts.opened(consumer, partitions or ())
             drain_s = min(options.session_s / 4, _MOST_DRAIN_S)
             assignment = Assignment(consumer, self._progress, self._offsets, drain_s)
             assignment.begin_after(self._assignment)
@@ -134,8 +145,14 @@ class KafkaSource:
         self._check_membership()
         self._set_paused(room < 1)
         wait_s = max(timeout_s, _SHORTEST_POLL_S)
-        with kafka_errors(self._options.address):
-            batches, unreadable = poll_records(consumer, wait_s, max(1, room))
+        try:
+            with kafka_errors(self._options.address):
+                batches, unreadable = self._starts.poll(consumer, wait_s, max(1, room))
+        except TopicMadeAnew:
+            self._is_wedged = True
+            self._offsets.take_back(consumer, assignment.owned)
+            assignment.drop_all()
+            raise
         if assignment.rebalances != self._rebalances:
             batches = self._follow_rebalance(consumer, assignment, batches)
         now = self._polled_mono_s = self._clock.monotonic()
@@ -145,6 +162,7 @@ class KafkaSource:
             if assignment.owns((partition.topic, partition.partition)):
                 there = (partition.topic, partition.partition)
                 generation = assignment.generation(there)
+                self._starts.note_read(partition.partition)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )

@@ -104,6 +104,20 @@ class Offsets:
             consumer.poll(timeout_ms=int(poll_s * 1000), max_records=1)
         log.warning("%s: left with offsets that aren't committed", self._name)
 
+    def take_back(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
+        """Commits that nothing is done: what stands under these offsets now is unread, and it may
+        be some seconds since it was put there. Blocks for seconds."""
+        beginnings = {TopicPartition(*each): OffsetAndMetadata(0, "", -1) for each in partitions}
+        try:
+            consumer.commit(beginnings, timeout_ms=_SETTLE_WITHIN_MS)
+        except KafkaError as error:
+            self._note_failure(error)
+            log.warning(
+                "%s: the group's offsets are of a topic that was there before: reset them to the"
+                " earliest (kafka-consumer-groups.sh), else records may be skipped: %r",
+                *(self._name, error),
+            )
+
     async def hand_over(self, consumer: KafkaConsumer, leaving: Generations) -> None:
         """Commits what is durable of partitions that are being taken away, and waits for it."""
         news = self._plan.news(leaving, self._progress.next_offsets())
