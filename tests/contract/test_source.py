@@ -85,7 +85,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Subject:
         return Subject(lambda: MemorySource([noise_jpeg()], 6, SystemClock()))
     if kind.endswith("kafka"):
         topics: Topics = request.getfixturevalue("filled_topic")
-        live = "&mode=live" if kind.startswith("live") else ""
+        live = "&mode=live&max_age=600s" if kind.startswith("live") else ""
         topic = f"kafka://{topics.servers}/{topics.name}?group={uuid.uuid4().hex}&session=6s{live}"
         return Subject(lambda: make_source(topic, Surroundings(SystemClock())), has_group=True)
     if kind == "mjpeg":
