@@ -24,6 +24,7 @@ from pipeline.kafka.connection import (
     kafka_errors,
     require_crc32c,
 )
+from pipeline.kafka.receive import receive_in_large_pieces
 from pipeline.kafka.record import stream_of
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
@@ -101,6 +102,7 @@ class KafkaSource:
         """See ``Source.open``. Blocks up to ten seconds."""
         require_crc32c()
         limit_decompression()
+        receive_in_large_pieces()
         options, address = self._options, self._options.address
         with kafka_errors(address):
             consumer = self._consumer = KafkaConsumer(
