@@ -14,9 +14,9 @@ import subprocess, sys
 from pathlib import Path
 from pipeline.cli.demo_folder import demo_folder
 with demo_folder(Path(sys.argv[1])) as mine:
-    print(mine.path, flush=True)
     if len(sys.argv) > 2:
-        subprocess.run(["cat"], pass_fds=(mine.lock_fd,))
+        subprocess.Popen(["cat"], pass_fds=(mine.lock_fd,))
+    print(mine.path, flush=True)
     sys.stdin.read()
 """
 
