@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from typing import Annotated
 
 import typer
@@ -26,11 +28,26 @@ def demo_loop(
     name: Annotated[str, typer.Option(help="The model's name.")],
     registry: Annotated[str, typer.Option(help="Folder or fsspec URL.")] = "registry",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and digits.")] = 0,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", help="End when standard input does.")
+    ] = False,
 ) -> None:
     """Train beside a worker and publish each better version; a JSON line for each."""
+    if until_stdin_ends:  # before torch is imported, which takes long
+        threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     from trainer import continuous
 
     continuous.demo_loop(registry, name, seed)
+
+
+def _end_with_stdin() -> None:
+    """Ends this process, wherever it is, when whoever holds the other end of its pipe is gone.
+
+    Publishing is atomic, so any moment is a good one.
+    """
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
 
 
 def main() -> None:

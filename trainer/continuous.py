@@ -153,7 +153,7 @@ def _draft(
 def demo_loop(registry: str, name: str, seed: int) -> None:
     """The demo's child process: one JSON line on stdout for each version published.
 
-    Ends when training does, on SIGTERM or SIGINT, or when the process that started it is gone.
+    Ends when training does, or on SIGTERM or SIGINT.
 
     Raises:
         HeadraceError: see ``train_and_publish``.
@@ -161,7 +161,6 @@ def demo_loop(registry: str, name: str, seed: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     torch.set_num_threads(1)
-    parent = os.getppid()
 
     def report(publication: Publication) -> None:
         print(publication.to_json(), flush=True)
@@ -169,12 +168,7 @@ def demo_loop(registry: str, name: str, seed: int) -> None:
             # The first version is waited for; what follows mustn't take time from the worker.
             os.nice(_LOW_PRIORITY)
 
-    train_and_publish(
-        Target.of(name, registry, []),
-        LoopSettings(seed=seed),
-        report,
-        is_wanted=lambda: os.getppid() == parent,
-    )
+    train_and_publish(Target.of(name, registry, []), LoopSettings(seed=seed), report)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -14,7 +14,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from pipeline.errors import ConfigError
 from trainer.checkpoint import load_tensors
-from trainer.torchscript import NETWORK_ERRORS, load_torchscript
+from trainer.torchscript import NETWORK_ERRORS, load_torchscript, reason_of
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "network")
@@ -92,9 +92,9 @@ def _call_factory(name: str) -> nn.Module:
         sys.path.insert(0, str(Path.cwd()))
     try:
         found: Any = importlib.import_module(module_name)
-    except (ImportError, SyntaxError) as cause:
+    except (ImportError, SyntaxError, NameError, ArithmeticError, *NETWORK_ERRORS) as cause:
         raise ConfigError(
-            f"the module {module_name!r} can't be imported: {cause}."
+            f"the module {module_name!r} can't be imported: {reason_of(cause)}."
             f" It is looked for in {Path.cwd()} and where Python looks."
         ) from cause
     for part in attribute.split("."):
@@ -105,7 +105,7 @@ def _call_factory(name: str) -> nn.Module:
         return found
     try:
         network = found()
-    except (*NETWORK_ERRORS, ImportError) as cause:
+    except (*NETWORK_ERRORS, ImportError, NameError, ArithmeticError) as cause:
         raise ConfigError(
             f"{name}() failed: {cause}. It must give the network when called without arguments."
         ) from cause

@@ -34,10 +34,11 @@ class Registry:
     """
 
     def __init__(self, url: str) -> None:
-        """Looks at nothing yet.
+        """Reads nothing yet.
 
         Raises:
-            ConfigError: the URL's protocol is unknown or needs a package that isn't installed.
+            ConfigError: the URL's protocol is unknown or needs a package that isn't installed, or
+                it is a file's path.
         """
         self.url = url
         self._storage = open_storage(url)

@@ -72,10 +72,11 @@ class Storage(Protocol):
 
 
 def open_storage(url: str) -> Storage:
-    """The storage behind a folder's path or an fsspec URL. Nothing is created or looked at.
+    """The storage behind a folder's path or an fsspec URL. Nothing is created or read.
 
     Raises:
-        ConfigError: the URL's protocol is unknown or its package isn't installed.
+        ConfigError: the URL's protocol is unknown, its package isn't installed, or the path is that
+            of a file.
     """
     if not url:
         raise ConfigError(
@@ -95,8 +96,28 @@ def open_storage(url: str) -> Storage:
             f"the registry is {url!r}, expected a folder or an fsspec URL (s3://…, gs://…): {cause}"
         ) from cause
     if isinstance(filesystem, LocalFileSystem):
-        return LocalStorage(Path(str(root)))
+        root = Path(str(root))
+        _check_no_file(root, url)
+        return LocalStorage(root)
     return ObjectStorage(filesystem, str(root))
+
+
+def _check_no_file(root: Path, url: str) -> None:
+    """A folder that isn't there yet can be made by a publisher; one at or below a file never can.
+
+    What else is wrong with the path is said by the first call that uses it.
+    """
+    try:
+        is_file = not stat.S_ISDIR(root.stat().st_mode)
+    except NotADirectoryError:
+        is_file = True
+    except OSError:
+        return
+    if is_file:
+        raise ConfigError(
+            f"the registry {url!r} is a file or lies below one, expected a folder: give another "
+            "--registry"
+        )
 
 
 class LocalStorage:

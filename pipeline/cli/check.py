@@ -26,7 +26,7 @@ def check(given: Given) -> None:
     from pipeline.logs import configure_logs
 
     configure_logs("error")  # the table says it all
-    report = check_all(given.effective.settings)
+    report = check_all(given.effective().settings)
     if given.as_json:
         typer.echo(json.dumps(_to_json(report), ensure_ascii=False))
     else:

@@ -30,7 +30,7 @@ from pipeline.errors import (
 from pipeline.image_header import read_header
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
-from pipeline.sink.url import make_dead_letters, make_sink
+from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink
 from pipeline.source.base import Source
 from pipeline.source.url import Surroundings, make_sources
 from pipeline.types import Frame
@@ -195,6 +195,7 @@ def _try_path(path: Path) -> str:
 
 
 def _try_dead_letters(settings: Settings, kafka: KafkaAccess) -> str:
+    check_no_twins(settings)
     url = settings.sink.dead_letter
     sink = make_dead_letters(url, settings.sources, settings.sinks, SystemClock(), kafka)
     if sink.name.startswith("kafka:"):

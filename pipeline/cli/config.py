@@ -16,7 +16,7 @@ def config(given: Given) -> None:
 
     Options win over HEADRACE_… variables, those over the file, the file over defaults.
     """
-    rows = given.effective.rows()
+    rows = given.effective().rows()
     if given.as_json:
         answer = {row.key: {"value": row.value, "from": row.origin} for row in rows}
         typer.echo(json.dumps(answer, ensure_ascii=False))

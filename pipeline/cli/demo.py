@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.demo_folder import DemoFolder, demo_folder
+from pipeline.cli.starting import say_stopped_before_start
 from pipeline.cli.terminal import live_table, say
 
 if TYPE_CHECKING:
@@ -47,15 +50,31 @@ def demo(
             "--source and --model go together: the demo's own network only knows its own digits"
         )
     port = _free_port(host) if port < 0 else port
-    with tempfile.TemporaryDirectory(prefix="headrace-demo-") as folder:
-        if source:
-            run = _run(_settings(source, model, registry, (host, port)), seconds)
-        else:
-            with _trainer(Path(folder)) as its_registry:
-                url = f"synthetic:digits?mode=live&streams={streams}&fps={fps:g}"
-                run = _run(_settings(url, _MODEL, its_registry, (host, port)), seconds)
+    run: Worker | None = None
+    try:
+        with _sigterm_as_ctrl_c():
+            if source:
+                run = _run(_settings(source, model, registry, (host, port)), seconds)
+            else:
+                with demo_folder(Path(tempfile.gettempdir())) as mine, _trainer(mine) as trained:
+                    url = f"synthetic:digits?mode=live&streams={streams}&fps={fps:g}"
+                    run = _run(_settings(url, _MODEL, trained, (host, port)), seconds)
+    except KeyboardInterrupt:  # the worker, while it runs, obeys signals itself
+        if run is None:
+            say_stopped_before_start(as_json=as_json, versions=[])
+            return
     _report(run, as_json=as_json)
     raise typer.Exit(run.summary().exit_code)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Lets SIGTERM unwind the main thread too, so that the trainer and the folder go."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _settings(source: str, model: str, registry: str, address: tuple[str, int]) -> Settings:
@@ -93,24 +112,29 @@ def _run(settings: Settings, seconds: float) -> Worker:
 
 
 @contextmanager
-def _trainer(folder: Path) -> Iterator[str]:
+def _trainer(folder: DemoFolder) -> Iterator[str]:
     """Runs the trainer as a child process; gives its registry once the first version is there.
+
+    The child reads its standard input and ends when that does: however this process dies, the
+    kernel closes the pipe.
 
     Raises:
         StageFailed: the trainer ended, or took too long, before it had published anything.
     """
-    registry = folder / "registry"
+    registry = folder.path / "registry"
     registry.mkdir()
-    complaints = folder / "trainer.log"
+    complaints = folder.path / "trainer.log"
     say("training a first, barely trained network on real handwritten digits ...")
     with complaints.open("wb") as log:
         child = subprocess.Popen(
             [
-                *(sys.executable, "-m", "trainer", "demo-loop"),
+                *(sys.executable, "-m", "trainer", "demo-loop", "--until-stdin-ends"),
                 *("--name", _MODEL, "--registry", str(registry)),
             ],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            pass_fds=(folder.lock_fd,),
         )
     try:
         _await_first_version(child, complaints)
@@ -122,6 +146,8 @@ def _trainer(folder: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        if child.stdin is not None:
+            child.stdin.close()
 
 
 def _await_first_version(child: subprocess.Popen[bytes], complaints: Path) -> None:

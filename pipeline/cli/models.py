@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.tables import print_fields, print_lines
+
 if TYPE_CHECKING:
     from pipeline.artifact.artifact import Artifact
     from pipeline.artifact.manifest import Manifest
     from pipeline.artifact.registry import Registry
+
+_MOST_LABELS = 20
 
 app = typer.Typer(
     help="List, show, verify, promote and roll back the models of a registry.",
@@ -34,14 +38,19 @@ def list_models(registry: RegistryUrl = "registry", as_json: AsJson = False) -> 
     if as_json:
         _print_json(found)
         return
-    rows = [_version_row(model, version) for model in found for version in model["versions"]]
-    _print_table(("model", "version", "aliases", "made (UTC)", "MB", "metrics", "sha256"), rows)
-    if not rows:
+    if not found:
         typer.echo(
             f"no models in {registry}: `headrace train --publish NAME --registry {registry}` "
             f"makes one",
             err=True,
         )
+        return
+    rows = [_version_row(model, version) for model in found for version in model["versions"]]
+    print_lines(("model", "made (UTC)", "MB", "sha256", "aliases", "metrics"), rows)
+    for model in found:
+        for version in model["versions"]:
+            if "problem" in version:
+                typer.echo(f"{model['name']}@{version['version']}: {version['problem']}")
 
 
 @app.command()
@@ -54,7 +63,7 @@ def show(model: Model, registry: RegistryUrl = "registry", as_json: AsJson = Fal
     if as_json:
         _print_json(manifest.model_dump(mode="json", by_alias=True) | {"aliases": aliases})
         return
-    _print_table(("field", "value"), _manifest_rows(manifest, aliases))
+    print_fields(_manifest_rows(manifest, aliases))
 
 
 @app.command()
@@ -196,32 +205,40 @@ def _summary(there: Registry, name: str) -> dict[str, Any]:
 
 def _version_row(model: dict[str, Any], version: dict[str, Any]) -> tuple[str, ...]:
     number = version["version"]
-    aliases = ", ".join(alias for alias, target in model["aliases"].items() if target == number)
+    name = f"{model['name']}@{number}"
+    aliases = ",".join(alias for alias, target in model["aliases"].items() if target == number)
     if "problem" in version:
-        return (model["name"], str(number), aliases, "", "", version["problem"], "")
+        return (name, "-", "-", "-", aliases or "-", "can't be read, see below")
     metrics = ", ".join(f"{key} {value:.4g}" for key, value in version["metrics"].items())
     made = version["created_at"][: len("2026-01-31T23:59")].replace("T", " ")
     size = f"{version['size_bytes'] / 1e6:.2f}"
-    return (model["name"], str(number), aliases, made, size, metrics, version["sha256"][:8])
+    return (name, made, size, version["sha256"][:8], aliases or "-", metrics)
 
 
-def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, ...]]:
+def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, str]]:
     contract = manifest.contract
-    prepared = ", ".join(f"{key} {value}" for key, value in contract.preprocess)
+    labels, more = contract.labels[:_MOST_LABELS], len(contract.labels) - _MOST_LABELS
     return [
         ("model", manifest.name),
         ("version", str(manifest.version)),
-        ("aliases", ", ".join(aliases)),
+        ("aliases", ", ".join(aliases) or "-"),
         ("made", manifest.created_at),
         ("sha256", manifest.sha256),
         ("size", f"{manifest.size_bytes} bytes"),
         ("task", contract.task),
-        ("labels", f"{len(contract.labels)}: {', '.join(contract.labels[:20])}"),
-        ("preprocessing", prepared),
-        ("golden tolerance", f"{manifest.golden_tolerance:g}"),
+        (
+            "labels",
+            f"{len(contract.labels)}: {', '.join(labels)}"
+            + (f", and {more} more (--json has all)" if more > 0 else ""),
+        ),
+        ("preprocessing", ", ".join(f"{key} {value}" for key, value in contract.preprocess)),
+        ("golden", f"outputs within {manifest.golden_tolerance:g}"),
         ("exported by", f"{manifest.exported_by}, torch {manifest.torch_version}"),
-        *((f"metric {key}", f"{value:.6g}") for key, value in manifest.metrics.items()),
-        *((f"note {key}", value) for key, value in manifest.notes.items()),
+        (
+            "metrics",
+            ", ".join(f"{key} {value:.6g}" for key, value in manifest.metrics.items()) or "-",
+        ),
+        ("notes", ", ".join(f"{key} {value}" for key, value in manifest.notes.items()) or "-"),
     ]
 
 
@@ -234,18 +251,3 @@ def _say(as_json: bool, document: dict[str, Any], line: str) -> None:
 
 def _print_json(document: object) -> None:
     typer.echo(json.dumps(document, ensure_ascii=False))
-
-
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in columns:
-        # A digest that is cut off is of no use: it goes on in the next line.
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        # Text: a label such as "[red]" is no markup.
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,17 +19,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the user asked for: the effective settings, and the form of the answer."""
+    """What the user asked for, and the form of the answer."""
 
-    effective: Effective
+    said: Mapping[str, Any]
     as_json: bool
+
+    def effective(self) -> Effective:
+        """The options, merged with environment and file.
+
+        Raises:
+            ConfigError: they don't fit together, or the file can't be read.
+        """
+        return _merge(self.said)
 
 
 def with_worker_options(body: Callable[[Given], None]) -> Callable[..., None]:
-    """Makes a verb of ``body``: it takes a worker's options, merged with environment and file."""
+    """Makes a verb of ``body``: it takes a worker's options."""
 
     def verb(**said: Any) -> None:
-        body(_merge(said))
+        body(Given(said, said["as_json"]))
 
     verb.__name__ = body.__name__
     verb.__doc__ = body.__doc__
@@ -119,7 +127,7 @@ def worker_options(
     """The signature that ``with_worker_options`` gives its verbs; never called."""
 
 
-def _merge(said: dict[str, Any]) -> Given:
+def _merge(said: Mapping[str, Any]) -> Effective:
     from pipeline.settings import load_settings
 
     if said["processes"] != 1:
@@ -142,7 +150,7 @@ def _merge(said: dict[str, Any]) -> Given:
         "sink.dead_letter": said["dead_letter"],
         "log_level": said["log_level"],
     }
-    return Given(load_settings(said["config"], overrides), said["as_json"])
+    return load_settings(said["config"], overrides)
 
 
 def _seconds(option: str, text: str | None) -> float | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.cli.options import Given, with_worker_options
+from pipeline.cli.starting import Starting, stoppable_from_the_start
 from pipeline.cli.terminal import live_table, say
 from pipeline.errors import ConfigError
 
@@ -24,13 +25,8 @@ def worker(given: Given) -> None:
     A finished or stopped run drains: each frame that came in gets its outcome. A second signal
     ends at once. With --json a one-line summary ends standard output.
     """
-    from pipeline.logs import configure_logs, terminal_console
-
-    settings = given.effective.settings
-    if not settings.model.name:
-        raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
-    configure_logs(settings.log_level, terminal_console())
-    summary = _run(settings)
+    with stoppable_from_the_start(as_json=given.as_json) as starting:
+        summary = _run(_settings(given), starting)
     if given.as_json:
         typer.echo(json.dumps(summary.to_json()))
     else:
@@ -39,13 +35,24 @@ def worker(given: Given) -> None:
         raise summary.error
 
 
-def _run(settings: Settings) -> Summary:
+def _settings(given: Given) -> Settings:
+    from pipeline.logs import configure_logs, terminal_console
+
+    settings = given.effective().settings
+    if not settings.model.name:
+        raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
+    configure_logs(settings.log_level, terminal_console())
+    return settings
+
+
+def _run(settings: Settings, starting: Starting) -> Summary:
     from pipeline.clock import SystemClock
     from pipeline.service import serving
     from pipeline.watchdog import guarded
     from pipeline.worker import Worker
 
     made = Worker(settings)
+    starting.has_made(made)
     limit_s = settings.lifecycle.stall_timeout_s
     with guarded(made.stuck, limit_s, SystemClock()), serving(made, settings.server) as url:
         if "stdout:" in settings.sinks and sys.stdout.isatty():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import logging
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -11,6 +13,8 @@ from pathlib import Path
 
 from pipeline.errors import ConfigError, SinkUnavailable, StageFailed
 from pipeline.types import Outcome
+
+log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 1 << 16
 _OUR_ROWS = b'{"schema":"headrace.'
@@ -22,7 +26,8 @@ class JsonlSink:
     outlives the process, and from ``close`` on a power cut as well. See ``Sink``.
 
     A write that fails half-way (a full disk) is taken back, so rows are never torn or doubled; a
-    torn last row that a killed process left is cut off on opening. ``encode`` gives a row with its
+    torn last row that a killed process left is cut off on opening. Both need the file for
+    themselves, so it is locked, and another writer is refused. ``encode`` gives a row with its
     newline. With ``is_lazy`` the file is made by the first row.
 
     Owned by: the sink thread.
@@ -95,8 +100,22 @@ class JsonlSink:
         except OSError as cause:
             raise SinkUnavailable(f"{cause.strerror}") from cause
         if stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self._lock(self._fd)
             _cut_torn_row(self._fd)
         return self._fd
+
+    def _lock(self, fd: int) -> None:
+        """Until it is closed; the kernel lets go of it when the process dies."""
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            self.close()
+            raise ConfigError(
+                f"{self.name} is being written by another worker, or another sink of this one: "
+                "give each a file of its own"
+            ) from cause
+        except OSError as cause:  # some network file systems have no locks
+            log.debug("%s can't be locked: %s", self.name, cause)
 
 
 class StdoutSink:

@@ -54,17 +54,36 @@ def make_sinks(
     sink of the dead letters.
 
     Raises:
-        ConfigError: there is none, or a URL isn't one.
+        ConfigError: there is none, one is given twice, or a URL isn't one.
     """
     if not settings.sinks:
         raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
     sinks = [make_sink(url, clock, kafka) for url in settings.sinks]
+    check_no_twins(settings)
     if settings.server.enabled:
         sinks.append(page)
     dead_letters = make_dead_letters(
         settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
     )
     return sinks[0] if len(sinks) == 1 else TeeSink(sinks), dead_letters
+
+
+def check_no_twins(settings: Settings) -> None:
+    """Each result stands in a sink once.
+
+    Raises:
+        ConfigError: a sink is given twice, or dead letters go where results do.
+    """
+    urls = [url for url in (*settings.sinks, settings.sink.dead_letter) if url not in ("", "null:")]
+    places = [_place(url) for url in urls]
+    for number, url in enumerate(urls):
+        if places[number] in places[:number]:
+            raise ConfigError(f"the sink {url!r} is given twice: each row would stand there twice")
+
+
+def _place(url: str) -> str:
+    scheme, _, rest = url.partition(":")
+    return f"jsonl:{_path(rest).resolve()}" if scheme == "jsonl" else url.partition("?")[0]
 
 
 def make_dead_letters(

@@ -224,3 +224,27 @@ def test_a_worker_without_what_it_needs_ends_with_2(
     ran = headrace("worker", "--no-server", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.splitlines()[-1].startswith(f"headrace: {message}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("worker", "--source", "synthetic:digits", "--model", "m", "--no-server"),
+        ("train", "--publish", "digits"),
+        ("publish", "net.pt", "--name", "mine"),
+        ("models", "list"),
+        ("models", "promote", "m@1", "--alias", "prod"),
+        ("demo", "--source", "synthetic:digits", "--model", "m", "--port", "0"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+@pytest.mark.parametrize("below", ["", "/models"])
+def test_a_registry_that_is_a_file_is_wrong_use(
+    arguments: tuple[str, ...], below: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "registry"
+    file.write_text("no folder")
+    ran = headrace(*arguments, "--registry", f"{file}{below}")
+    assert ran.code == 2, ran.err
+    assert "is a file or lies below one, expected a folder" in ran.err
+    assert file.read_text() == "no folder"

@@ -28,12 +28,12 @@ def registry(tmp_path: Path) -> Registry:
     return there
 
 
-def _run(registry: Registry, *arguments: str) -> str:
+def _run(registry: Registry, *arguments: str, columns: int | None = 200) -> str:
     ran = CliRunner().invoke(
         app,
         [*arguments, "--registry", registry.url],
         catch_exceptions=False,
-        env={"COLUMNS": "200"},
+        env={"COLUMNS": None if columns is None else str(columns)},
     )
     assert ran.exit_code == 0, ran.output
     return ran.stdout
@@ -55,6 +55,31 @@ def test_list_names_versions_and_aliases(registry: Registry) -> None:
     assert model["aliases"] == {"latest": 3}
     assert [each["version"] for each in model["versions"]] == [1, 2, 3]
     assert model["versions"][2]["sha256"] == registry.manifest("tiny", 3).sha256
+
+
+def test_list_has_one_line_a_version_that_fits_a_narrow_terminal(tmp_path: Path) -> None:
+    there = Registry(str(tmp_path))
+    metrics = {"accuracy": 0.97654, "heldout_loss": 0.123456, "train_loss": 0.0987654}
+    for _ in range(3):
+        there.publish(replace(tiny_draft("street-signs"), metrics=metrics), ("latest", "prod"))
+    header, *lines = _run(there, "list", columns=80).splitlines()
+    assert header.split()[:2] == ["model", "made"]
+    assert [line.split()[0] for line in lines] == [f"street-signs@{each}" for each in (1, 2, 3)]
+    digest = there.manifest("street-signs", 3).sha256
+    assert all(digest[:8] in line and "accuracy 0.9" in line for line in lines)
+    assert "latest,prod" in lines[2]
+    assert max(map(len, [header, *lines])) <= 80
+    # Nothing is cut off for a program at the other end of a pipe.
+    assert "train_loss 0.09877" in _run(there, "list", columns=None).splitlines()[1]
+
+
+def test_show_breaks_no_digest_at_80_columns(tmp_path: Path) -> None:
+    labels = tuple(f"class-{number}" for number in range(30))
+    manifest = publish_tiny(str(tmp_path), labels=labels)
+    lines = _run(Registry(str(tmp_path)), "show", "tiny", columns=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line.endswith(manifest.sha256)]
+    assert "class-19, and 10 more" in " ".join(line.strip() for line in lines)
 
 
 def test_list_shows_what_is_wrong_with_a_version_beside_the_others(registry: Registry) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -52,6 +53,30 @@ def test_ctrl_c_ends_the_demo_and_its_trainer(tmp_path: Path) -> None:
         assert run.end(60) == 0, run.said()
     assert not trainer.is_running()
     assert run.summary()["in_flight"] == 0
+    assert "Traceback" not in run.said()
+
+
+def test_what_a_killed_demo_leaves_goes_with_the_next_one(tmp_path: Path) -> None:
+    """The first one dies while its trainer starts, the other is stopped there."""
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with Headrace("demo", "--port", "0", env=env) as run:
+        children = psutil.Process(run.pid).children
+        wait_until(children, 30)
+        (trainer,) = children()
+        run.signal(signal.SIGKILL)
+        run.end()
+    wait_until(lambda: not trainer.is_running(), 30)
+    (left,) = tmp_path.iterdir()
+    with Headrace("demo", "--port", "0", "--json", env=env) as run:
+        children = psutil.Process(run.pid).children
+        wait_until(children, 30)
+        (trainer,) = children()
+        assert not left.exists()
+        run.signal(signal.SIGTERM)
+        assert run.end(30) == 0, run.said()
+        assert run.summary()["received"] == 0
+    assert not trainer.is_running()
+    assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in run.said()
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -94,6 +96,39 @@ def test_a_signal_drains_and_the_exit_code_is_zero(
     assert summary["received"] == summary["scored"] == len(rows)
     assert len({row["frame_id"] for row in rows}) == len(rows)
     assert "Traceback" not in run.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_torch_is_imported_ends_with_zero(registry: str, number: int) -> None:
+    with worker(registry, "--source", ENDLESS, "--sink", "null:", "--json") as run:
+        maps = Path(f"/proc/{run.pid}/maps")
+        wait_until(lambda: "libtorch" in maps.read_text(), 60)
+        run.signal(number)
+        assert run.end(20) == 0, run.said()
+        summary = run.summary()
+    assert len(run.out) == 1
+    assert summary["received"] == summary["in_flight"] == 0
+    assert "Traceback" not in run.said()
+
+
+def test_a_signal_while_the_settings_are_read_ends_with_zero(registry: str, tmp_path: Path) -> None:
+    """A settings file that is a pipe holds the worker at its very start."""
+    fifo = tmp_path / "headrace.toml"
+    os.mkfifo(fifo)
+    with worker(registry, "-c", str(fifo), "--json") as run:
+        writers: list[int] = []
+
+        def is_being_read() -> bool:
+            with contextlib.suppress(OSError):  # nobody reads it yet
+                writers.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+            return bool(writers)
+
+        wait_until(is_being_read, 60)
+        run.signal(signal.SIGTERM)
+        assert run.end(20) == 0, run.said()
+        os.close(writers[0])
+        assert run.summary()["received"] == 0
+    assert run.said() == "stopped before the first frame, as asked\n"
 
 
 def test_a_second_signal_does_not_wait_for_a_dead_sink(registry: str) -> None:

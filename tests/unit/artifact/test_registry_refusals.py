@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pipeline.artifact.artifact import Artifact, Golden
 from pipeline.artifact.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, TRITON_FILE
 from pipeline.artifact.registry import Registry
-from pipeline.errors import ArtifactRefused
+from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.preprocess import PreprocessSpec
 from tests.artifacts import publish_tiny, tiny_draft
 
@@ -246,9 +246,17 @@ def test_a_file_that_grew_to_a_terabyte_is_corrupt_without_being_read(
     assert _refusal(root).reason == "corrupt"
 
 
-def test_a_registry_that_is_a_file_is_unreachable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["file", "file/models"])
+def test_a_file_can_be_no_registry(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").write_text("no folder")
+    for url in (str(tmp_path / path), (tmp_path / path).as_uri()):
+        with pytest.raises(ConfigError, match="expected a folder"):
+            Registry(url)
+
+
+def test_a_registry_that_became_a_file_is_unreachable(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path / "file"))
+    (tmp_path / "file").write_text("no folder")
     for ask in (registry.models, lambda: registry.publish(tiny_draft())):
         with pytest.raises(ArtifactRefused) as refused:
             ask()

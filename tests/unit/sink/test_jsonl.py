@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline.clock import SystemClock
+from pipeline.config import Settings, SinkSettings
 from pipeline.errors import ConfigError, SinkUnavailable, StageFailed
 from pipeline.opencv import cv2
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, StdoutSink
-from pipeline.sink.url import make_dead_letters, make_sink
+from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink
 from pipeline.types import Frame, Position, Rejected
 from pipeline.wire import encode_row
 from tests.frames import frame, rejected, scored
@@ -44,6 +45,36 @@ def test_a_torn_row_of_a_killed_writer_is_cut_off(tmp_path: Path, torn_bytes: in
     sink.close()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["source"]["offset"] for row in rows] == [0, 1]
+
+
+def test_a_second_writer_of_one_file_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    """A full disk makes a writer cut off what it wrote in part: rows of another would go, too."""
+    path = tmp_path / "out.jsonl"
+    first, second = JsonlSink(path, encode_row), JsonlSink(path, encode_row)
+    first.open()
+    with pytest.raises(ConfigError, match="being written by another worker"):
+        second.open()
+    first.write([scored(frame(0))])
+    first.close()
+    second.open()
+    second.write([scored(frame(1))])
+    second.close()
+    assert len(path.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("sinks", "dead_letter"),
+    [
+        (("jsonl:a.jsonl", "jsonl:./a.jsonl"), ""),
+        (("stdout:", "null:", "null:", "stdout:"), ""),
+        (("jsonl:a.jsonl",), "jsonl:a.jsonl"),
+        (("kafka://x:1/t?create=2", "kafka://x:1/t"), ""),
+    ],
+)
+def test_a_sink_that_is_given_twice_is_wrong_use(sinks: tuple[str, ...], dead_letter: str) -> None:
+    settings = Settings(sinks=sinks, sink=SinkSettings(dead_letter=dead_letter))
+    with pytest.raises(ConfigError, match="is given twice"):
+        check_no_twins(settings)
 
 
 def test_somebody_elses_last_line_is_kept(tmp_path: Path) -> None:

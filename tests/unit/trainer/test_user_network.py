@@ -66,6 +66,7 @@ def test_weights_beside_a_torchscript_file_are_refused(tmp_path: Path):
     [
         ("nowhere.pt", "isn't there"),
         ("no_such_module_of_mine:net", "can't be imported"),
+        ("tests.unit.trainer.broken_module_of_users:net", "can't be imported: division by zero"),
         (f"{MODULE}:nothing", "has no 'nothing'"),
         (f"{MODULE}:needs_an_argument", "when called without arguments"),
         (f"{MODULE}:no_network", "gives a str, expected a torch.nn.Module"),
