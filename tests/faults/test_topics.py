@@ -125,7 +125,7 @@ def test_25_a_topic_that_is_made_anew_under_a_worker_is_refused(arena: Arena, re
             arena.feeder.feed(records)
         worker.signal(signal.SIGCONT)
     summary = arena.ended(worker, code=1)
-    assert "deleted and made anew" in summary["error"]
+    assert "made anew" in summary["error"]  # by its id, or by a log that ends too early
     assert "Traceback" not in worker.said()
     assert arena.topics.committed() == 0  # nothing of the new one counts as done
     again = arena.start()  # somebody has decided that it may be read
