@@ -86,15 +86,35 @@ class RecordMetadata:
 class _Sender(Thread):
     def force_close(self) -> None: ...
 
+class _ProducerIdAndEpoch:
+    producer_id: int
+    epoch: int
+
+class _TransactionManager:
+    last_error: BaseException | None
+    producer_id_and_epoch: _ProducerIdAndEpoch
+
+class TransactionDescription:
+    producer_id: int
+    producer_epoch: int
+    transaction_timeout_ms: int
+
 class KafkaProducer:
     _sender: _Sender
+    _transaction_manager: _TransactionManager
     _closed: bool
     def __init__(self, **configs: Any) -> None: ...
     def close(self, timeout: float | None = ...) -> None: ...
     def flush(self, timeout: float | None = ...) -> None: ...
     def init_transactions(self) -> None: ...
     def begin_transaction(self) -> None: ...
+    def send_offsets_to_transaction(
+        self,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        group_metadata: ConsumerGroupMetadata,
+    ) -> None: ...
     def commit_transaction(self) -> None: ...
+    def abort_transaction(self) -> None: ...
     def partitions_for(self, topic: str) -> set[int] | None: ...
     def send(
         self,
@@ -128,4 +148,7 @@ class KafkaAdminClient:
     def alter_group_offsets(
         self, group_id: str, offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> dict[TopicPartition, type[KafkaError]]: ...
+    def describe_transactions(
+        self, transactional_ids: Iterable[str]
+    ) -> dict[str, TransactionDescription]: ...
     def describe_groups(self, group_ids: Sequence[str]) -> dict[str, dict[str, Any]]: ...
