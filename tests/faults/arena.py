@@ -179,6 +179,7 @@ class Arena:
             committed=self.topics.committed_offsets(),
             summaries=list(self._summaries),
             faults=list(self.faults),
+            is_strict=self.is_strict,
             **claims,
         )
         verdict = check(evidence)

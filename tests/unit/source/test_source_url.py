@@ -119,7 +119,7 @@ def test_a_password_is_not_in_the_error_of_a_camera_that_is_away() -> None:
         ("http://cam:port/x", "no valid port"),
         ("kafka://localhost:9092", "expected kafka://HOST:PORT"),
         ("kafka://u:p@localhost:9092/frames", "expected kafka://HOST:PORT"),
-        ("kafka://localhost:9092/frames?mode=fast", "expected lossless or live"),
+        ("kafka://localhost:9092/frames?mode=fast", "expected lossless, live or strict"),
         ("kafka://localhost:9092/frames?start=now", "expected earliest or latest"),
         ("kafka://localhost:9092/frames?group=", "expected the name of a consumer group"),
         ("kafka://localhost:9092/frames?grop=g", "unknown option 'grop', expected"),
