@@ -35,7 +35,8 @@ from pipeline.sink.live import LiveView
 from pipeline.sink.stage import SinkStage
 from pipeline.sink.url import make_sinks
 from pipeline.source.base import Source
-from pipeline.source.url import Surroundings, make_seat, make_sources, strict_options
+from pipeline.source.kafka_url import make_seat, strict_options
+from pipeline.source.url import Surroundings, make_sources
 from pipeline.summary import Summary
 from pipeline.types import ModelIdentity, Outcome
 from pipeline.waiting import WaitingRoom

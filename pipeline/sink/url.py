@@ -83,11 +83,18 @@ def make_strict_sink(
     """Makes the sink of a strict source's results and dead letters.
 
     Raises:
-        ConfigError: they don't go to topics of the source's cluster, and to nothing else.
+        ConfigError: nobody has agreed to an experiment, or they don't go to topics of the source's
+            cluster, and to nothing else.
     """
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka_strict import StrictKafkaSink
 
+    if not settings.kafka.experimental_strict:
+        raise ConfigError(
+            f"{seat.source}: mode=strict is an experiment: a request that comes twice may still"
+            " double rows (docs/decisions/0013-strict-mode.md); try it with"
+            " HEADRACE_KAFKA__EXPERIMENTAL_STRICT=true, or leave mode=strict away"
+        )
     url = settings.sinks[0]
     letters = settings.sink.dead_letter or _beside(settings.sources, settings.sinks)
     places = [each for each in (url, letters) if each != "null:"]

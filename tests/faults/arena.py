@@ -36,6 +36,7 @@ WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
 those between two commits and on the way of one, some thousand a second on a busy machine."""
 
 FIRST_MODEL = 17
+_EXPERIMENT = {"HEADRACE_KAFKA__EXPERIMENTAL_STRICT": "true"}
 
 
 class Arena:
@@ -101,7 +102,7 @@ class Arena:
             *("worker", "--source", source),
             *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
-            env=env,
+            env={**_EXPERIMENT, **(env or {})} if self.is_strict else env,
             plants=self.plants,
             inside=inside,
         )
