@@ -205,6 +205,34 @@ def test_an_epoch_that_changes_inside_a_transaction_is_no_commit(
     assert rows(topics) == ids(frames)
 
 
+def test_an_epoch_that_changes_inside_a_commit_is_no_commit(
+    topics: Topics, member: StrictMember
+) -> None:
+    """kafka-python says then that it is done: the second half of row 13."""
+    frames = read(topics, member, 20)
+    transactions, now = member.sink._transactions, member.seat.member()
+    assert transactions._producer is not None
+    assert now is not None
+    manager = transactions._producer._transaction_manager
+    begin_commit, results = manager.begin_commit, []
+
+    def with_bump():
+        with manager._lock:
+            results.append(begin_commit())
+            manager.bump_producer_id_and_epoch()
+        return results[0]
+
+    manager.begin_commit = with_bump
+    with pytest.raises(SinkUnavailable, match="epoch changed"):
+        transactions.commit(records(topics, frames), next_offsets(frames), now)
+    assert results[0].succeeded
+    assert rows(topics) == []
+    assert topics.committed() == 0
+    member.write(frames)
+    member.collect(20)
+    assert rows(topics) == ids(frames)
+
+
 def test_after_a_slow_transaction_its_late_commit_is_refused(
     topics: Topics, member: StrictMember
 ) -> None:
@@ -254,12 +282,13 @@ def test_why_strict_mode_is_experimental(topics: Topics, member: StrictMember) -
         assert transactions._producer is not None
         transactions._producer.flush()
         late.arrive()
+        wait_until(lambda: len(rows(topics)) == seen + 5)
         yield from made[5:]
 
     with pytest.raises(SinkUnavailable):
         transactions.commit(with_late(), next_offsets(frames), now)
     late.close()
-    wait_until(lambda: len(rows(topics)) == seen + 5)
+    assert len(rows(topics)) == seen + 5
     places = {(topics.name, each.position.partition) for each in frames}
     transactions.open()
     offsets = committed(member.seat.source, member.seat.group, places)
