@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import EXIT_FAILED
 from tests.faults.arena import Arena
 from tests.faults.devices import SLOW
-from tests.faults.scenarios import freeze, handover, kills, storm
+from tests.faults.scenarios import freeze, handover, kills, storm, zombie
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
 
@@ -50,12 +50,14 @@ def require_one_row_each(arena: Arena, name: str, **claims: object) -> None:
     assert arena.topics.committed() == len(arena.feeder.log)
 
 
-def test_1_killed_strict_workers_lose_and_double_nothing(strict: Arena) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(12, marks=pytest.mark.faults)])
+def test_1_killed_strict_workers_lose_and_double_nothing(strict: Arena, times: int) -> None:
     strict.plants = (SLOW,)
-    kills(strict)
-    require_one_row_each(strict, "strict-1-kills")
+    kills(strict, times=times, seed=times)
+    require_one_row_each(strict, f"strict-1-kills-{times}")
 
 
+@pytest.mark.faults
 def test_2_a_strict_worker_that_is_told_to_stop_under_load(strict: Arena) -> None:
     enough = threading.Event()
     leaving, staying = strict.start(), strict.start()
@@ -74,18 +76,13 @@ def test_2_a_strict_worker_that_is_told_to_stop_under_load(strict: Arena) -> Non
     require_one_row_each(strict, "strict-2-drain", has_all_summaries=True)
 
 
+@pytest.mark.faults
 def test_3_a_frozen_strict_worker_writes_no_row_of_anothers(strict: Arena) -> None:
-    strict.feeder.feed(3000)
-    zombie = strict.start()
-    strict.until_scored(100)
-    zombie.signal(signal.SIGSTOP)
-    strict.start()
-    wait_until(lambda: strict.topics.committed() > 1000, 90)
-    zombie.signal(signal.SIGCONT)
-    strict.until_all_done()
+    zombie(strict)
     require_one_row_each(strict, "strict-3-zombie")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("way", ["terminate", "kill"])
 def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path, way: str) -> None:
     with Arena(other.address, tmp_path) as arena:
@@ -100,17 +97,20 @@ def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path,
         require_one_row_each(arena, f"strict-4-broker-{way}")
 
 
+@pytest.mark.faults
 def test_6_strict_workers_that_come_and_go_every_two_seconds(strict: Arena) -> None:
     storm(strict)
     require_one_row_each(strict, "strict-6-storm", has_all_summaries=True)
 
 
+@pytest.mark.faults
 def test_6_a_strict_worker_that_comes_while_the_other_has_its_hands_full(strict: Arena) -> None:
     strict.plants = (SLOW,)
     handover(strict)
     require_one_row_each(strict, "strict-6-handover", has_all_summaries=True)
 
 
+@pytest.mark.faults
 def test_7_the_second_worker_of_a_slot_ends_the_first(strict: Arena) -> None:
     enough = threading.Event()
     source = f"{strict.topics.source}&mode=strict&slot=same"
@@ -133,23 +133,25 @@ def test_7_the_second_worker_of_a_slot_ends_the_first(strict: Arena) -> None:
     require_one_row_each(strict, "strict-7-slot")
 
 
+@pytest.mark.faults
 def test_7_a_worker_that_was_frozen_while_another_took_its_slot_ends(strict: Arena) -> None:
     strict.feeder.feed(3000)
     source = f"{strict.topics.source}&mode=strict&slot=same"
-    zombie = strict.start(source=source)
+    frozen = strict.start(source=source)
     strict.until_scored(100)
-    zombie.signal(signal.SIGSTOP)
+    frozen.signal(signal.SIGSTOP)
     strict.start(source=source)
     wait_until(lambda: strict.topics.committed() > 1000, 90)
-    zombie.signal(signal.SIGCONT)
+    frozen.signal(signal.SIGCONT)
     strict.feeder.feed(500)
-    assert zombie.end(60) == EXIT_FAILED
-    assert "another worker" in zombie.said()
-    strict.forget(zombie)
+    assert frozen.end(60) == EXIT_FAILED
+    assert "another worker" in frozen.said()
+    strict.forget(frozen)
     strict.until_all_done()
     require_one_row_each(strict, "strict-7-zombie")
 
 
+@pytest.mark.faults
 def test_7_a_worker_that_was_frozen_beyond_its_transactions_goes_on(strict: Arena) -> None:
     """Nobody took its slot: the broker aborted what was open, which looks the same to a client."""
     strict.feeder.feed(3000)
@@ -160,6 +162,7 @@ def test_7_a_worker_that_was_frozen_beyond_its_transactions_goes_on(strict: Aren
     require_one_row_each(strict, "strict-7-timeout")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("seconds", [12, LONGER_THAN_A_TRANSACTION_S])
 def test_13_a_batch_that_expires_is_written_in_another_transaction(
     other: LocalBroker, tmp_path: Path, seconds: int
