@@ -98,7 +98,7 @@ def check_all(settings: Settings) -> Report:
         report.attempt("sink", url, lambda url=url: _try_sink(url, kafka))
     url = settings.sink.dead_letter
     report.attempt("dead letters", url, lambda: _try_dead_letters(settings, kafka))
-    _check_strict(settings, kafka, report)
+    check_strict(settings, kafka, report)
     if settings.server.enabled:
         address = f"{settings.server.host}:{settings.server.port}"
         report.attempt("server", address, lambda: _try_listen(settings))
@@ -130,7 +130,7 @@ def _check_sources(settings: Settings, kafka: KafkaAccess, report: Report) -> No
     ]
 
 
-def _check_strict(settings: Settings, kafka: KafkaAccess, report: Report) -> None:
+def check_strict(settings: Settings, kafka: KafkaAccess, report: Report) -> None:
     """Looks whether source and sinks fit strict mode, without taking the slot of a worker."""
     with suppress(ConfigError):  # a source that is none was found before
         strict = strict_options(settings.sources, kafka)

@@ -87,6 +87,8 @@ class StrictKafkaSink:
         """After a failure: ends what was open, and looks what became of it."""
         if self._transactions.is_open:
             return
+        require_topic(self._results, self._create_partitions)
+        self._has_dead_letters = False
         self._transactions.open()
         partitions = self._unsettled.partitions
         if partitions:

@@ -36,11 +36,13 @@ def parse_kafka_source(url: str, access: KafkaAccess) -> KafkaSourceOptions:
     options = Options("kafka", query)
     mode = options.take("mode", _kafka_mode, "lossless")
     slot = options.take("slot", _slot, "")
-    if (mode == "strict") != bool(slot):
+    if mode == "strict" and not slot:
         raise ConfigError(
-            f"{address}: mode=strict and slot=NAME go together: the slot is a name that no other"
-            " running worker of the group has, and that a worker has again when it is started again"
+            f"{address}: mode=strict without a slot, expected slot=NAME: a name that no other"
+            " running worker of the group has, and that this one has again when it starts again"
         )
+    if slot and mode != "strict":
+        raise ConfigError(f"{address}: got slot={slot} with mode={mode}, expected mode=strict")
     max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)
     wanted = KafkaSourceOptions(
         address,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EXIT_FAILED
+from pipeline.errors import EXIT_FAILED, EXIT_RESTART
 from tests.faults.arena import Arena
-from tests.faults.devices import SLOW
+from tests.faults.devices import SLOW, WEDGED_COMMIT
 from tests.faults.scenarios import freeze, handover, kills, storm, zombie
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
@@ -178,3 +178,19 @@ def test_13_a_batch_that_expires_is_written_in_another_transaction(
         arena.until_all_done()
         assert "writing them again" in worker.said()
         require_one_row_each(arena, f"strict-13-frozen-{seconds}")
+
+
+@pytest.mark.faults
+def test_24_a_commit_that_never_returns_ends_the_worker_and_the_next_one_goes_on(
+    strict: Arena,
+) -> None:
+    strict.plants = (SLOW, WEDGED_COMMIT)
+    strict.feeder.feed(600)
+    worker = strict.start(env={"HEADRACE_LIFECYCLE__STALL_TIMEOUT_S": "3"})
+    assert worker.end() == EXIT_RESTART, worker.said()
+    assert "a collect hasn't returned" in worker.said()
+    strict.forget(worker)
+    strict.plants = ()
+    strict.start()
+    strict.until_all_done()
+    require_one_row_each(strict, "strict-24-commit")
