@@ -78,7 +78,7 @@ class Worker:
         # A strict sink writes rows with their offsets, and so in their partitions' order.
         order = StreamOrder(partition_of if strict else stream_of)
         self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock, order)
-        seat = strict and make_seat(strict, self._journal.is_current)
+        seat = strict and make_seat(strict, self._journal.is_current, self.metrics)
         if sources is None:
             around = Surroundings(self._clock, self._journal, self.metrics, kafka, seat)
             sources = make_sources(settings.sources, around)

@@ -31,6 +31,7 @@ from pipeline.errors import (
 from pipeline.image_header import read_header
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
+from pipeline.metrics import Metrics
 from pipeline.sink.url import make_dead_letters, make_sink, make_strict_sink
 from pipeline.source.base import Source
 from pipeline.source.kafka_url import make_seat, strict_options
@@ -135,7 +136,7 @@ def check_strict(settings: Settings, kafka: KafkaAccess, report: Report) -> None
     with suppress(ConfigError):  # a source that is none was found before
         strict = strict_options(settings.sources, kafka)
         if strict is not None and settings.sinks:
-            seat = make_seat(strict, lambda _: False)
+            seat = make_seat(strict, lambda _: False, Metrics())
             report.attempt("slot", strict.slot, lambda: _try_strict(settings, kafka, seat))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from pipeline.kafka.address import KafkaAddress
+from pipeline.metrics import ConsumerMetrics
 from pipeline.types import Position
 
 
@@ -15,18 +16,25 @@ class Seat:
 
     ``source`` is where the frames come from, ``group`` the consumer group and ``slot`` the name of
     this worker's place in it, which no other running worker has. ``is_current`` tells whether a
-    frame was polled in its partition's present assignment to this worker.
+    frame was polled in its partition's present assignment to this worker; ``metrics`` are the
+    consumer's, to whose commits the transactions count.
 
     Thread-safe: the source's thread changes who we are, the sink's asks.
     """
 
     def __init__(
-        self, source: KafkaAddress, group: str, slot: str, is_current: Callable[[Position], bool]
+        self,
+        source: KafkaAddress,
+        group: str,
+        slot: str,
+        is_current: Callable[[Position], bool],
+        metrics: ConsumerMetrics,
     ) -> None:
         self.source = source
         self.group = group
         self.slot = slot
         self.is_current = is_current
+        self.metrics = metrics
         self._ask: Callable[[], ConsumerGroupMetadata] | None = None
 
     @property

@@ -14,7 +14,6 @@ from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
-    ProducerFencedError,
     TransactionalIdNotFoundError,
 )
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
@@ -128,23 +127,21 @@ class Transactions:
         is done; for ever, where the library does.
 
         Raises:
-            StageFailed: another worker has taken the slot, or a record is too large.
-            SinkUnavailable: it isn't known to be committed: ``open`` again.
+            StageFailed: a record is too large.
+            SinkUnavailable: it isn't known to be committed: ``open`` again, which also finds out
+                whether another worker has taken the slot.
         """
         producer, began_mono_s = self._opened(), self._clock.monotonic()
         try:
             with kafka_errors(self._address, SinkUnavailable):
                 self._commit(producer, records, next_offsets, member)
         except SinkUnavailable as error:
-            is_fenced = isinstance(producer._transaction_manager.last_error, ProducerFencedError)
             self.close()
             if isinstance(error.__cause__, MessageSizeTooLargeError):
                 raise StageFailed(
                     f"{self._address}: a record is larger than its topic takes; raise the topic's"
                     " max.message.bytes (16777216 takes every frame)"
                 ) from error
-            if is_fenced:
-                self._require_ours()
             raise
         self._is_suspicious = self._clock.monotonic() - began_mono_s > _SUSPICIOUS_S
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from pipeline.clock import Clock
+from pipeline.errors import HeadraceError
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import require_crc32c
 from pipeline.kafka.seat import Seat
@@ -106,8 +108,21 @@ class StrictKafkaSink:
             self._settle(batch.foreign)
         if batch.outcomes:
             self._require_dead_letters(batch.outcomes)
-            self._transactions.commit(self._records(batch.outcomes), batch.next_offsets, member)
+            with self._counted():
+                self._transactions.commit(self._records(batch.outcomes), batch.next_offsets, member)
             self._settle(batch.outcomes)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """A transaction is a commit of the group's offsets, as those of other sources are."""
+        metrics, began_mono_s = self._seat.metrics, self._clock.monotonic()
+        try:
+            yield
+        except HeadraceError:
+            metrics.commits.labels("failed").inc()
+            raise
+        metrics.commits.labels("done").inc()
+        metrics.commit_duration.observe(self._clock.monotonic() - began_mono_s)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         self._unsettled.settle(outcomes)

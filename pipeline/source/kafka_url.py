@@ -10,6 +10,7 @@ from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import parse_kafka_url
+from pipeline.metrics import Metrics
 from pipeline.source.options import DEFAULT_MAX_AGE_S, Options
 from pipeline.types import Position
 
@@ -70,11 +71,13 @@ def strict_options(urls: Iterable[str], access: KafkaAccess) -> KafkaSourceOptio
     return found[0] if found else None
 
 
-def make_seat(strict: KafkaSourceOptions, is_current: Callable[[Position], bool]) -> Seat:
+def make_seat(
+    strict: KafkaSourceOptions, is_current: Callable[[Position], bool], metrics: Metrics
+) -> Seat:
     """The seat of a strict source's worker; ``is_current`` is its journal's."""
     from pipeline.kafka.seat import Seat
 
-    return Seat(strict.address, strict.group, strict.slot, is_current)
+    return Seat(strict.address, strict.group, strict.slot, is_current, metrics.consumer)
 
 
 def _slot(text: str) -> str:

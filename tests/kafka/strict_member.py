@@ -9,6 +9,7 @@ from pipeline.credits import Credits
 from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress
+from pipeline.metrics import Metrics
 from pipeline.order import StreamOrder, partition_of
 from pipeline.sink.kafka_strict import StrictKafkaSink
 from pipeline.source.kafka_url import make_seat, strict_options
@@ -30,7 +31,7 @@ class StrictMember(Member):
         strict = strict_options([url], KafkaAccess())
         assert strict is not None
         self.journal = Journal(Credits(5_000, 1 << 30), clock, StreamOrder(partition_of))
-        self.seat = make_seat(strict, self.journal.is_current)
+        self.seat = make_seat(strict, self.journal.is_current, Metrics())
         self.source = make_source(url, Surroundings(clock, self.journal, seat=self.seat))
         servers = (topics.servers,)
         self.sink = StrictKafkaSink(

@@ -91,7 +91,6 @@ class _ProducerIdAndEpoch:
     epoch: int
 
 class _TransactionManager:
-    last_error: BaseException | None
     producer_id_and_epoch: _ProducerIdAndEpoch
 
 class TransactionDescription:

@@ -6,6 +6,7 @@ from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.kafka.access import KafkaAccess
+from pipeline.metrics import Metrics
 from pipeline.sink.jsonl import NullSink
 from pipeline.sink.kafka_strict import StrictKafkaSink
 from pipeline.sink.live import LiveView
@@ -30,7 +31,7 @@ def made(sinks: tuple[str, ...] = (SINK,), dead_letter: str = "", **more: object
     )
     strict = strict_options(settings.sources, KafkaAccess())
     assert strict is not None
-    seat = make_seat(strict, lambda _: True)
+    seat = make_seat(strict, lambda _: True, Metrics())
     clock = SystemClock()
     return make_sinks(settings, clock, KafkaAccess(), LiveView(clock), seat)
 
@@ -74,6 +75,6 @@ def test_a_strict_source_is_the_only_one() -> None:
 def test_a_seat_without_a_consumer_has_no_member() -> None:
     strict = strict_options([SOURCE], KafkaAccess())
     assert strict is not None
-    seat = make_seat(strict, lambda _: True)
+    seat = make_seat(strict, lambda _: True, Metrics())
     assert seat.transactional_id == "g-4"
     assert seat.member() is None
