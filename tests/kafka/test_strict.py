@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
 from kafka import KafkaAdminClient
-from kafka.errors import ProducerFencedError, for_code
+from kafka.errors import MessageSizeTooLargeError, ProducerFencedError, for_code
 from kafka.protocol.producer import EndTxnRequest
 
 from pipeline.clock import SystemClock
 from pipeline.errors import SinkUnavailable, StageFailed
+from pipeline.kafka.address import KafkaAddress
+from pipeline.kafka.lag import Bounds
+from pipeline.kafka.reading import read_ranges
 from pipeline.kafka.transactions import Record, Transactions, committed
 from pipeline.types import Frame
 from tests.frames import rejected, scored
@@ -219,6 +223,30 @@ def test_an_epoch_that_changes_inside_a_transaction_is_no_commit(
     member.write(frames)
     member.collect(20)
     assert rows(topics) == ids(frames)
+
+
+def test_a_replay_reads_no_record_of_a_transaction_that_was_given_up(
+    topics: Topics, member: StrictMember
+) -> None:
+    frames = read(topics, member, 10)
+    transactions, now = member.sink._transactions, member.seat.member()
+    assert now is not None
+
+    def half() -> Iterator[Record]:
+        yield from records(topics, frames[:5])
+        assert transactions._producer is not None
+        transactions._producer.flush()
+        raise MessageSizeTooLargeError("as the broker says of a record that is too large")
+
+    with pytest.raises(StageFailed, match=r"max\.message\.bytes"):
+        transactions.commit(half(), next_offsets(frames), now)
+    member.write(frames)
+    member.collect(10)
+    ends = {number: Bounds(0, topics.ends(topics.results)[number]) for number in range(4)}
+    address = KafkaAddress((topics.servers,), topics.results)
+    batches = read_ranges(address, ends, threading.Event())
+    found = [dict(record.headers)["ce_id"].decode() for batch in batches for record in batch]
+    assert sorted(found) == ids(frames)
 
 
 def test_an_epoch_that_changes_inside_a_commit_is_no_commit(
