@@ -76,6 +76,11 @@ class Ledger:
         self._in_flight -= 1
         return True
 
+    def is_current(self, position: Position) -> bool:
+        """Whether a frame is of its partition's present assignment."""
+        assignment = self._assignments.get((position.topic, position.partition))
+        return assignment is not None and assignment.generation == position.generation
+
     def in_flight_of(self, partition: Partition) -> int:
         """Frames of a partition's current assignment without a durable outcome."""
         assignment = self._assignments.get(partition)

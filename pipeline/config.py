@@ -142,6 +142,11 @@ class KafkaSettings(Section):
     client_id: str = Field(default="", description="who we are to `kafka.token_url`")
     client_secret: SecretStr = Field(default=SecretStr(""), description="our secret there")
     client_secret_file: str = Field(default="", description="a file with that secret")
+    experimental_strict: bool = Field(
+        default=False,
+        description="whether a source may say `mode=strict`, which is an experiment: see "
+        "docs/decisions/0013-strict-mode.md",
+    )
 
 
 class ServerSettings(Section):

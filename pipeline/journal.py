@@ -21,11 +21,11 @@ class Journal:
     in_flight`` holds whenever somebody looks. Thread-safe.
     """
 
-    def __init__(self, credit: Credits, clock: Clock) -> None:
+    def __init__(self, credit: Credits, clock: Clock, order: StreamOrder | None = None) -> None:
         self._clock = clock
         self._credits = credit
         self._ledger = Ledger()
-        self._order = StreamOrder()
+        self._order = order or StreamOrder()
         self._freed = threading.Condition()
         self._streams: set[str] = set()
         self._received: defaultdict[str, int] = defaultdict(int)
@@ -102,6 +102,11 @@ class Journal:
         """What a source may commit now."""
         with self._freed:
             return self._ledger.next_offsets()
+
+    def is_current(self, position: Position) -> bool:
+        """Whether a frame's outcome may still move its partition's offset."""
+        with self._freed:
+            return self._ledger.is_current(position)
 
     def in_flight_of(self, partitions: Collection[Partition]) -> int:
         """Frames of these partitions without a durable outcome."""

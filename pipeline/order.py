@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from pipeline.types import Frame, Outcome, Position
@@ -14,21 +15,32 @@ class _Line:
     early: dict[Position, Outcome] = field(default_factory=dict[Position, Outcome])
 
 
+def stream_of(frame: Frame) -> Hashable:
+    """The line that a frame stands in: its stream's."""
+    return frame.stream
+
+
+def partition_of(frame: Frame) -> Hashable:
+    """The line that a frame stands in where it is written together with its offset: its
+    partition's, and so that of all the streams there."""
+    return frame.position.topic, frame.position.partition
+
+
 class StreamOrder:
     """Holds back outcomes until all earlier frames of their stream have theirs.
 
     A rejected frame is known sooner than its neighbour that waits for a batch. Bounded by the
-    frames in flight. Pure. Owned by: the journal, under its lock.
+    frames in flight. ``line_of`` may put frames into longer lines than their streams'. Pure. Owned
+    by: the journal, under its lock.
     """
 
-    def __init__(self) -> None:
-        self._lines: dict[str, _Line] = {}
+    def __init__(self, line_of: Callable[[Frame], Hashable] = stream_of) -> None:
+        self._line_of = line_of
+        self._lines: dict[Hashable, _Line] = {}
 
     def expect(self, frame: Frame) -> None:
         """Takes note of the next frame of its stream."""
-        line = self._lines.get(frame.stream)
-        if line is None:
-            line = self._lines[frame.stream] = _Line()
+        line = self._lines.setdefault(self._line_of(frame), _Line())
         line.expected.append(frame.position)
 
     def release(self, outcome: Outcome) -> list[Outcome]:
@@ -38,7 +50,8 @@ class StreamOrder:
             ValueError: its frame isn't expected (any more).
         """
         frame = outcome.frame
-        line = self._lines.get(frame.stream)
+        key = self._line_of(frame)
+        line = self._lines.get(key)
         if line is None:
             raise ValueError(f"no frame of stream {frame.stream!r} is expected")
         if line.expected[0] != frame.position:
@@ -49,5 +62,5 @@ class StreamOrder:
         while line.expected and line.expected[0] in line.early:
             ready.append(line.early.pop(line.expected.popleft()))
         if not line.expected:
-            del self._lines[frame.stream]  # names come from outside: keep none that is idle
+            del self._lines[key]  # names come from outside: keep none that is idle
         return ready

@@ -31,7 +31,7 @@ LogitsNk: TypeAlias = NDArray[np.float32]
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A Kafka record's headers, in its order; a name may come twice."""
 
-Delivery: TypeAlias = Literal["lossless", "live"]
+Delivery: TypeAlias = Literal["lossless", "live", "strict"]
 ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
 RejectReason: TypeAlias = Literal[
     "empty",

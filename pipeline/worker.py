@@ -29,11 +29,13 @@ from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
 from pipeline.lifecycle import Crew, stopping_on_signals
 from pipeline.metrics import FrameCounts, Metrics
+from pipeline.order import StreamOrder, partition_of, stream_of
 from pipeline.preprocess import ImageLimits
 from pipeline.sink.live import LiveView
 from pipeline.sink.stage import SinkStage
 from pipeline.sink.url import make_sinks
 from pipeline.source.base import Source
+from pipeline.source.kafka_url import make_seat, strict_options
 from pipeline.source.url import Surroundings, make_sources
 from pipeline.summary import Summary
 from pipeline.types import ModelIdentity, Outcome
@@ -71,15 +73,19 @@ class Worker:
         self.metrics = Metrics()
         self.live = LiveView(self._clock)
         limits = settings.intake
-        self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock)
         kafka = KafkaAccess.of(settings.kafka)
+        strict = strict_options(settings.sources, kafka)
+        # A strict sink writes rows with their offsets, and so in their partitions' order.
+        order = StreamOrder(partition_of if strict else stream_of)
+        self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock, order)
+        seat = strict and make_seat(strict, self._journal.is_current, self.metrics)
         if sources is None:
-            around = Surroundings(self._clock, self._journal, self.metrics, kafka)
+            around = Surroundings(self._clock, self._journal, self.metrics, kafka, seat)
             sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
-        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, self.live)
+        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, self.live, seat)
         self.metrics.watch_frames(self._journal.counts)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
@@ -30,11 +31,16 @@ from pipeline.errors import (
 from pipeline.image_header import read_header
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
-from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink
+from pipeline.metrics import Metrics
+from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink, make_strict_sink
 from pipeline.source.base import Source
+from pipeline.source.kafka_url import make_seat, strict_options
 from pipeline.source.url import Surroundings, make_sources
 from pipeline.types import Frame
 from pipeline.urls import mask_text, mask_url
+
+if TYPE_CHECKING:
+    from pipeline.kafka.seat import Seat
 
 _FIRST_FRAME_WITHIN_S = 10.0
 """Above every camera's own time-outs, 5 s to open and 5 s to read unless its URL says more."""
@@ -93,6 +99,7 @@ def check_all(settings: Settings) -> Report:
         report.attempt("sink", url, lambda url=url: _try_sink(url, kafka))
     url = settings.sink.dead_letter
     report.attempt("dead letters", url, lambda: _try_dead_letters(settings, kafka))
+    check_strict(settings, kafka, report)
     if settings.server.enabled:
         address = f"{settings.server.host}:{settings.server.port}"
         report.attempt("server", address, lambda: _try_listen(settings))
@@ -122,6 +129,20 @@ def _check_sources(settings: Settings, kafka: KafkaAccess, report: Report) -> No
         }
         for each in sources
     ]
+
+
+def check_strict(settings: Settings, kafka: KafkaAccess, report: Report) -> None:
+    """Looks whether source and sinks fit strict mode, without taking the slot of a worker."""
+    with suppress(ConfigError):  # a source that is none was found before
+        strict = strict_options(settings.sources, kafka)
+        if strict is not None and settings.sinks:
+            seat = make_seat(strict, lambda _: False, Metrics())
+            report.attempt("slot", strict.slot, lambda: _try_strict(settings, kafka, seat))
+
+
+def _try_strict(settings: Settings, kafka: KafkaAccess, seat: Seat) -> str:
+    make_strict_sink(settings, SystemClock(), kafka, seat)
+    return f"would write as {seat.transactional_id}, and end another worker that does"
 
 
 def _try_source(source: Source) -> str:

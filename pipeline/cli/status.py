@@ -34,7 +34,7 @@ def status(
     """
     from pipeline.clock import SystemClock
     from pipeline.logs import configure_logs
-    from pipeline.source.url import parse_kafka_source
+    from pipeline.source.kafka_url import parse_kafka_source
     from pipeline.status import group_status
 
     configure_logs("warning")

@@ -134,6 +134,8 @@ def _consumer(address: KafkaAddress, **more: Any) -> Iterator[KafkaConsumer]:
             **connection_options(address),
             metrics_enabled=False,
             enable_auto_commit=False,
+            # A strict worker's dead letters: those of a transaction that was given up come again.
+            isolation_level="read_committed",
             # Retention may overtake a range that is being read.
             auto_offset_reset="earliest",
             allow_auto_create_topics=False,

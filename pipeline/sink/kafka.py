@@ -158,22 +158,8 @@ class KafkaSink:
         if producer is not None:
             close_producer(producer)
 
-    def _require_topic(self) -> None:
-        try:
-            if has_topic(self._address):
-                return
-            if not self._create_partitions:
-                raise ConfigError(
-                    f"{self.name}: there is no topic {self._address.topic!r}; create it, or let"
-                    f" '{self.name}?create=PARTITIONS' do it"
-                )
-            if create_topic(self._address, self._create_partitions):
-                log.info("made the topic %s", self._address.topic)
-        except SourceUnavailable as cause:
-            raise SinkUnavailable(str(cause)) from cause
-
     def _connect(self) -> KafkaProducer:
-        self._require_topic()
+        require_topic(self._address, self._create_partitions)
         self._stamp = self._address.access.stamp()
         with kafka_errors(self._address, SinkUnavailable):
             producer = self._producer = make_producer(
@@ -225,3 +211,24 @@ class KafkaSink:
         self._round += 1
         self._outstanding.clear()
         self._failure = None
+
+
+def require_topic(address: KafkaAddress, create_partitions: int) -> None:
+    """Makes a missing topic where ``create_partitions`` is above 0. Blocks for up to ten seconds.
+
+    Raises:
+        ConfigError: there is no topic, and none is to be made.
+        SinkUnavailable: the cluster doesn't answer.
+    """
+    try:
+        if has_topic(address):
+            return
+        if not create_partitions:
+            raise ConfigError(
+                f"{address}: there is no topic {address.topic!r}; create it, or let"
+                f" '{address}?create=PARTITIONS' do it"
+            )
+        if create_topic(address, create_partitions):
+            log.info("made the topic %s", address.topic)
+    except SourceUnavailable as cause:
+        raise SinkUnavailable(str(cause)) from cause

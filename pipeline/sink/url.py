@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.clock import Clock
 from pipeline.config import Settings
@@ -17,6 +18,10 @@ from pipeline.sink.records import Outgoing, dead_letter_record, result_record
 from pipeline.sink.tee import TeeSink
 from pipeline.types import Outcome
 from pipeline.wire import encode_row
+
+if TYPE_CHECKING:
+    from pipeline.kafka.seat import Seat
+    from pipeline.sink.kafka_strict import StrictKafkaSink
 
 _MOST_CREATED = 1000
 _EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
@@ -48,23 +53,28 @@ def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
 
 
 def make_sinks(
-    settings: Settings, clock: Clock, kafka: KafkaAccess, page: Sink
+    settings: Settings, clock: Clock, kafka: KafkaAccess, page: Sink, seat: Seat | None = None
 ) -> tuple[Sink, Sink]:
     """Makes the sink of all results, with that of the ``page`` where there is a server, and the
-    sink of the dead letters.
+    sink of the dead letters. In strict mode, with a ``seat``, the first one writes them.
 
     Raises:
-        ConfigError: there is none, one is given twice, or a URL isn't one.
+        ConfigError: there is none, a URL isn't one, one is given twice, or not fit for strict mode.
     """
     if not settings.sinks:
         raise ConfigError("no sink: give at least one --sink URL, null: keeps nothing")
-    sinks = [make_sink(url, clock, kafka) for url in settings.sinks]
     check_no_twins(settings)
+    sinks: list[Sink] = []
+    if seat is None:
+        sinks += [make_sink(url, clock, kafka) for url in settings.sinks]
+        dead_letters = make_dead_letters(
+            settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
+        )
+    else:
+        sinks.append(make_strict_sink(settings, clock, kafka, seat))
+        dead_letters = NullSink()
     if settings.server.enabled:
         sinks.append(page)
-    dead_letters = make_dead_letters(
-        settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
-    )
     return sinks[0] if len(sinks) == 1 else TeeSink(sinks), dead_letters
 
 
@@ -84,6 +94,45 @@ def check_no_twins(settings: Settings) -> None:
 def _place(url: str) -> str:
     scheme, _, rest = url.partition(":")
     return f"jsonl:{_path(rest).resolve()}" if scheme == "jsonl" else url.partition("?")[0]
+
+
+def make_strict_sink(
+    settings: Settings, clock: Clock, kafka: KafkaAccess, seat: Seat
+) -> StrictKafkaSink:
+    """Makes the sink of a strict source's results and dead letters.
+
+    Raises:
+        ConfigError: nobody has agreed to an experiment, or they don't go to topics of the source's
+            cluster, and to nothing else.
+    """
+    # Imported here: other sinks need no Kafka client.
+    from pipeline.sink.kafka_strict import StrictKafkaSink
+
+    if not settings.kafka.experimental_strict:
+        raise ConfigError(
+            f"{seat.source}: mode=strict is an experiment: a request that comes twice may still"
+            " double rows (docs/decisions/0013-strict-mode.md); try it with"
+            " HEADRACE_KAFKA__EXPERIMENTAL_STRICT=true, or leave mode=strict away"
+        )
+    url = settings.sinks[0]
+    letters = settings.sink.dead_letter or _beside(settings.sources, settings.sinks)
+    places = [each for each in (url, letters) if each != "null:"]
+    if len(settings.sinks) > 1 or not all(each.startswith("kafka:") for each in (url, *places)):
+        raise ConfigError(
+            f"{seat.source}: a strict source needs one sink, kafka://…, and its dead letters there"
+            " too, or at null:; a transaction covers nothing else"
+        )
+    results, query = parse_kafka_url(url, kafka)
+    dead_letters = None if letters == "null:" else parse_kafka_url(letters, kafka)[0]
+    for place in filter(None, (results, dead_letters)):
+        if set(place.servers).isdisjoint(seat.source.servers):
+            raise ConfigError(
+                f"{place}: a strict source's results must be in its own cluster, that of"
+                f" {seat.source}: name the same brokers"
+            )
+    return StrictKafkaSink(
+        results, dead_letters, seat, clock, create_partitions=_partitions(results, query, 0)
+    )
 
 
 def make_dead_letters(
@@ -143,14 +192,18 @@ def _kafka(
     from pipeline.sink.kafka import KafkaSink
 
     address, query = place
+    partitions = _partitions(address, query, create_partitions)
+    return KafkaSink(address, form, clock, create_partitions=partitions, is_lazy=is_lazy)
+
+
+def _partitions(address: KafkaAddress, query: str, default: int) -> int:
     name, _, value = query.partition("=")
     if query and (name != "create" or not value.isdecimal() or not 0 < int(value) <= _MOST_CREATED):
         raise ConfigError(
             f"{address}: got {query!r}, expected no option but create=PARTITIONS, which makes the"
             " topic where it is missing"
         )
-    partitions = int(value) if query else create_partitions
-    return KafkaSink(address, form, clock, create_partitions=partitions, is_lazy=is_lazy)
+    return int(value) if query else default
 
 
 def _path(rest: str) -> Path:

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from pipeline.clock import Clock
 from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
 from pipeline.kafka.access import KafkaAccess
-from pipeline.kafka.address import parse_kafka_url
 from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress, Progress, Source
 from pipeline.source.camera import CameraSource
 from pipeline.source.directory import DirectorySource
+from pipeline.source.kafka_url import parse_kafka_source
 from pipeline.source.mjpeg import MjpegSource
 from pipeline.source.options import (
     DEFAULT_MAX_AGE_S,
@@ -32,15 +32,12 @@ from pipeline.source.synthetic import DigitOptions, SyntheticSource
 from pipeline.source.video import VideoSource
 
 if TYPE_CHECKING:
-    from pipeline.source.kafka import KafkaSourceOptions
+    from pipeline.kafka.seat import Seat
 
 SOURCE_FORMS = (
     "kafka://HOST:PORT/TOPIC, a video's path, dir:PATH, camera:0, rtsp://HOST/PATH,"
     " http://HOST/PATH (MJPEG), synthetic:digits"
 )
-DEFAULT_GROUP = "headrace"
-DEFAULT_SESSION_S = 15.0
-
 _MOST_STREAMS = 1024
 """Of one source: each holds pictures of its own, and far fewer keep any machine busy."""
 
@@ -53,12 +50,14 @@ _HARMLESS = frozenset({"camera", "channel", "codec", "profile", "stream", "subty
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What sources need of the worker that they are in. ``progress`` and ``metrics`` may be left
-    away where only a look is taken (``headrace check``), ``kafka`` where there is none."""
+    away where only a look is taken (``headrace check``), ``kafka`` where there is none;
+    ``seat`` is there in strict mode."""
 
     clock: Clock
     progress: Progress = field(default_factory=NoProgress)
     metrics: Metrics = field(default_factory=Metrics)
     kafka: KafkaAccess = field(default_factory=KafkaAccess)
+    seat: Seat | None = None
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
@@ -167,44 +166,7 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     address = wanted.address
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
-    return KafkaSource(wanted, around.clock, around.progress, around.metrics)
-
-
-def parse_kafka_source(url: str, access: KafkaAccess) -> KafkaSourceOptions:
-    """What a Kafka source's URL says, with the defaults of a worker.
-
-    Raises:
-        ConfigError: it isn't such a URL, or has an unknown option.
-    """
-    from pipeline.source.kafka import KafkaSourceOptions
-
-    address, query = parse_kafka_url(url, access)
-    options = Options("kafka", query)
-    mode = options.take("mode", _mode, "lossless")
-    max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)
-    wanted = KafkaSourceOptions(
-        address,
-        group=options.take("group", _group, DEFAULT_GROUP),
-        start=options.take("start", _start, "earliest"),
-        max_age_s=max_age_s if mode == "live" else None,
-        session_s=options.take("session", parse_duration, DEFAULT_SESSION_S),
-    )
-    options.refuse_others()
-    return wanted
-
-
-def _group(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected the name of a consumer group")
-    return text
-
-
-def _start(text: str) -> Literal["earliest", "latest"]:
-    match text:
-        case "earliest" | "latest":
-            return text
-        case _:
-            raise ValueError(f"got {text!r}, expected earliest or latest")
+    return KafkaSource(wanted, around.clock, around.progress, around.metrics, around.seat)
 
 
 def _from_device(rest: str, clock: Clock, names: _Names) -> Source:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from pipeline.artifact.manifest import MODEL_FILE
+from pipeline.cli.checks import Report, check_strict
+from pipeline.config import Settings
+from pipeline.kafka.access import KafkaAccess
 from tests.artifacts import publish_tiny
 from tests.cli.headrace import headrace
 from tests.clips import CARPHONE
@@ -85,6 +88,23 @@ def test_wrong_use_wins_over_what_may_work_later(registry: str, tmp_path: Path) 
     assert "absent.mp4" in _finding(report, "source")["detail"]
     assert "there is no folder" in _finding(report, "sink")["detail"]
     assert "no model 'other'" in _finding(report, "model")["detail"]
+
+
+def test_a_strict_source_whose_rows_go_elsewhere_is_found() -> None:
+    """Without the verb, which would look for a broker first, for ten seconds."""
+    source = "kafka://127.0.0.1:1/frames?group=g&mode=strict&slot=4"
+    for kafka, sink, said in [
+        ({}, "kafka://127.0.0.1:1/results", "is an experiment"),
+        ({"experimental_strict": True}, "null:", "needs one sink, kafka://"),
+        ({"experimental_strict": True}, "kafka://127.0.0.1:1/results", "would write as g-4"),
+    ]:
+        report = Report()
+        settings = Settings.model_validate({"sources": (source,), "sinks": (sink,), "kafka": kafka})
+        check_strict(settings, KafkaAccess(), report)
+        (found,) = report.findings
+        assert (found.what, found.name) == ("slot", "4")
+        assert said in found.detail
+        assert report.exit_code == (0 if "would" in said else 2)
 
 
 def test_a_damaged_model_is_found(registry: str) -> None:

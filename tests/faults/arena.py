@@ -36,10 +36,12 @@ WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
 those between two commits and on the way of one, some thousand a second on a busy machine."""
 
 FIRST_MODEL = 17
+_EXPERIMENT = {"HEADRACE_KAFKA__EXPERIMENTAL_STRICT": "true"}
 
 
 class Arena:
-    """One scenario's topics and registry, its feeder and its workers.
+    """One scenario's topics and registry, its feeder and its workers; with ``is_strict`` these run
+    in strict mode, each in the first slot that is free.
 
     ``plants`` are changes made to the program in the workers' processes: the bugs that the checker
     must catch, or faults that can't be made from outside (``tests/faults/plants``). ``results_at``
@@ -58,6 +60,8 @@ class Arena:
         self.kills = 0
         self._folder = folder
         self.plants = plants
+        self.is_strict = False
+        self._slots: dict[Headrace, int] = {}
         self._results_at = results_at or servers
         if results_at:
             create_topic(KafkaAddress((results_at,), self.topics.results), partitions=4)
@@ -91,16 +95,19 @@ class Arena:
         inside: Sequence[str] = (),
     ) -> Headrace:
         """Starts a worker from the frames to the results."""
+        slot = min(set(range(len(self._slots) + 1)) - set(self._slots.values()))
         source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
+        source += f"&mode=strict&slot={slot}" if self.is_strict and "slot=" not in source else ""
         worker = Headrace(
             *("worker", "--source", source),
             *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
-            env=env,
+            env={**_EXPERIMENT, **(env or {})} if self.is_strict else env,
             plants=self.plants,
             inside=inside,
         )
         self.workers.append(worker)
+        self._slots[worker] = slot
         return worker
 
     def kill(self, worker: Headrace) -> None:
@@ -173,6 +180,7 @@ class Arena:
             committed=self.topics.committed_offsets(),
             summaries=list(self._summaries),
             faults=list(self.faults),
+            is_strict=self.is_strict,
             **claims,
         )
         verdict = check(evidence)
@@ -187,6 +195,7 @@ class Arena:
     def forget(self, worker: Headrace) -> None:
         """It ended, and nothing more is asked of it."""
         self.workers.remove(worker)
+        del self._slots[worker]
         worker.__exit__()
 
     def __enter__(self) -> Arena:

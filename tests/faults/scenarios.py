@@ -91,6 +91,18 @@ def freeze(arena: Arena, worker: Headrace, seconds: float) -> None:
     worker.signal(signal.SIGCONT)
 
 
+def zombie(arena: Arena, *, drain_s: float = 60) -> None:
+    """A worker is frozen for longer than its session, and wakes up while another has its frames."""
+    arena.feeder.feed(3000)
+    frozen = arena.start()
+    arena.until_scored(100)
+    frozen.signal(signal.SIGSTOP)
+    arena.start()
+    is_true_within(lambda: arena.topics.committed() > 1000, 90)
+    frozen.signal(signal.SIGCONT)
+    is_true_within(arena.is_all_done, drain_s)
+
+
 def is_alive(url: str) -> bool:
     """Whether the worker answers that it lives."""
     return httpx.get(f"{url}healthz").status_code == 200

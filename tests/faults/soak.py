@@ -1,6 +1,6 @@
 """Random faults for an hour, and the checker every ten minutes: ``make soak``.
 
-    python -m tests.faults.soak [--minutes 60] [--seed N]
+    python -m tests.faults.soak [--minutes 60] [--seed N] [--strict]
 
 Each round of ten minutes has topics of its own, which are deleted behind it, so neither disk nor
 this program grows. The same seed gives the same faults in the same order; when they hit is up to
@@ -45,8 +45,11 @@ NEVER_BEGAN = "no broker answers"
 class Round:
     """One topic, its workers, and what is done to them and to the broker."""
 
-    def __init__(self, broker: LocalBroker, folder: Path, rng: random.Random) -> None:
+    def __init__(
+        self, broker: LocalBroker, folder: Path, rng: random.Random, *, is_strict: bool = False
+    ) -> None:
         self.arena = Arena(broker.address, folder)
+        self.arena.is_strict = is_strict
         self.done: Counter[str] = Counter()
         self.ended: list[str] = []
         self._broker = broker
@@ -82,7 +85,8 @@ class Round:
     def report(self, number: int) -> dict:
         """The checker's verdict and what was done; deletes the topics."""
         harm = sum(count for name, count in self.done.items() if "swap" not in name)
-        verdict = self.arena.verdict(f"soak-{number}", most_duplicates=WINDOW * harm)
+        window = 0 if self.arena.is_strict else WINDOW * harm
+        verdict = self.arena.verdict(f"soak-{number}", most_duplicates=window)
         topics = self.arena.topics
         with contextlib.suppress(KafkaError):
             admin = KafkaAdminClient(bootstrap_servers=self._broker.address)
@@ -162,7 +166,7 @@ class Round:
         self.arena.publish(self._rng.randrange(20, 90))
 
 
-def soak(minutes: float, seed: int) -> bool:
+def soak(minutes: float, seed: int, *, is_strict: bool = False) -> bool:
     """Plays all rounds; whether all promises were kept."""
     rng = random.Random(seed)
     left_s = 60 * minutes
@@ -177,7 +181,7 @@ def soak(minutes: float, seed: int) -> bool:
             number += 1
             place = Path(folder) / f"round-{number}"
             place.mkdir()
-            round_ = Round(broker, place, rng)
+            round_ = Round(broker, place, rng, is_strict=is_strict)
             with round_.arena:
                 round_.play(min(ROUND_S, left_s))
                 report = round_.report(number)
@@ -208,8 +212,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 16))
+    parser.add_argument("--strict", action="store_true", help="strict mode: no duplicate at all")
     given = parser.parse_args()
-    return 0 if soak(given.minutes, given.seed) else 1
+    return 0 if soak(given.minutes, given.seed, is_strict=given.strict) else 1
 
 
 if __name__ == "__main__":

@@ -47,9 +47,27 @@ MUTANTS = {
 }
 
 
+STRICT_MUTANTS = {
+    "strict_in_stream_order": Case(
+        lambda arena: scenarios.kills(arena, drain_s=15), "forgotten", SLOWER
+    ),
+    "strict_for_others": Case(lambda arena: scenarios.zombie(arena, drain_s=30), "repeated"),
+}
+
+
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_planted_bug_is_caught(arena: Arena, mutant: str) -> None:
     case = MUTANTS[mutant]
+    arena.plants = (case.device, f"mutants.{mutant}")
+    case.play(arena)
+    assert case.breaks in arena.verdict(f"mutant-{mutant}").broken
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("mutant", STRICT_MUTANTS)
+def test_a_bug_planted_in_strict_mode_is_caught(arena: Arena, mutant: str) -> None:
+    case = STRICT_MUTANTS[mutant]
+    arena.is_strict = True
     arena.plants = (case.device, f"mutants.{mutant}")
     case.play(arena)
     assert case.breaks in arena.verdict(f"mutant-{mutant}").broken
@@ -73,4 +91,4 @@ def test_a_commit_before_the_acknowledgement_is_caught(
 
 def test_every_mutant_is_tried() -> None:
     there = {path.stem for path in (Path(__file__).parent / "mutants").glob("*.py")}
-    assert there == {*MUTANTS, "commit_before_ack"}
+    assert there == {*MUTANTS, *STRICT_MUTANTS, "commit_before_ack"}

@@ -13,7 +13,8 @@ _FETCH_WAIT_MS = 20
 
 
 class Tail:
-    """All the records of a topic so far, which may not be there yet. Owned by: the test's thread.
+    """All the records of a topic so far, which may not be there yet; those of a transaction once it
+    is committed. Owned by: the test's thread.
 
     Partitions are read from their beginnings, in no group.
     """
@@ -24,6 +25,7 @@ class Tail:
             bootstrap_servers=servers,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             reconnect_backoff_max_ms=500,
         )

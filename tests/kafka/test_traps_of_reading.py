@@ -19,6 +19,7 @@ from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress
 from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.offsets import Offsets
+from pipeline.source.kafka.plan import CommitPlan
 from pipeline.source.kafka.watch import PartitionView
 from tests.kafka.member import Member
 from tests.kafka.topics import PICTURES, Topics
@@ -88,7 +89,7 @@ def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics
     )
     try:
         consumer.partitions_for_topic(topics.name)
-        offsets = Offsets(topics.name, SystemClock(), NoProgress(), Metrics().consumer)
+        offsets = Offsets(CommitPlan(topics.name), SystemClock(), NoProgress(), Metrics().consumer)
         assignment = Assignment(consumer, NoProgress(), offsets, 0.0)
         consumer.subscribe([topics.name], listener=assignment)
         wait_until(lambda: consumer.poll(500) or assignment.owned)

@@ -102,7 +102,16 @@ class Topics:
 
     def count(self, topic: str) -> int:
         """How many records were written to a topic."""
-        return self._ask(topic, lambda consumer, at: sum(consumer.end_offsets(at).values()))
+        return sum(self.ends(topic).values())
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """The next offsets of a topic, by partition; the marker of a transaction has one, too."""
+        return self._ask(
+            topic,
+            lambda consumer, at: {
+                each.partition: end for each, end in consumer.end_offsets(at).items()
+            },
+        )
 
     def has_all(self, sent: Sequence[str]) -> bool:
         """Whether each of these frames has a result."""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.order import StreamOrder
+from pipeline.order import StreamOrder, partition_of
 from tests.frames import frame, rejected, scored
 
 
@@ -25,6 +27,15 @@ def test_streams_do_not_wait_for_each_other() -> None:
     order.expect(frame(0, "b"))
     outcome = scored(frame(0, "b"))
     assert order.release(outcome) == [outcome]
+
+
+def test_streams_of_a_partition_wait_for_each_other_where_offsets_are_written_too() -> None:
+    order = StreamOrder(partition_of)
+    first, second = frame(0), replace(frame(1), stream="another")
+    order.expect(first)
+    order.expect(second)
+    assert order.release(scored(second)) == []
+    assert [each.frame for each in order.release(scored(first))] == [first, second]
 
 
 def test_an_outcome_that_nobody_expects_is_a_mistake() -> None:

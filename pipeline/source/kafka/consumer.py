@@ -26,6 +26,7 @@ from pipeline.kafka.connection import (
 )
 from pipeline.kafka.receive import receive_in_large_pieces
 from pipeline.kafka.record import stream_of
+from pipeline.kafka.seat import Seat
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
@@ -34,6 +35,7 @@ from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.gauges import ConsumerGauges
 from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
+from pipeline.source.kafka.plan import CommitPlan, NoCommits
 from pipeline.source.kafka.starts import Starts, TopicMadeAnew
 from pipeline.source.kafka.unreadable import Batches, Unreadable
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
@@ -68,7 +70,12 @@ class KafkaSource:
     """
 
     def __init__(
-        self, options: KafkaSourceOptions, clock: Clock, progress: Progress, metrics: Metrics
+        self,
+        options: KafkaSourceOptions,
+        clock: Clock,
+        progress: Progress,
+        metrics: Metrics,
+        seat: Seat | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
@@ -76,13 +83,15 @@ class KafkaSource:
         self._metrics = metrics.consumer
         self._info = SourceInfo(
             options.address.topic,
-            "lossless" if options.max_age_s is None else "live",
+            "strict" if options.slot else "lossless" if options.max_age_s is None else "live",
             is_finite=False,
             max_age_s=options.max_age_s,
         )
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
-        self._offsets = Offsets(options.address.topic, clock, progress, metrics.consumer)
+        self._seat = seat
+        plan = (NoCommits if options.slot else CommitPlan)(options.address.topic)
+        self._offsets = Offsets(plan, clock, progress, metrics.consumer)
         self._starts = Starts(options.address.topic, options.start, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
@@ -118,6 +127,9 @@ class KafkaSource:
                 max_poll_interval_ms=int(max(_MOST_BETWEEN_POLLS_S, options.session_s) * 1000),
                 heartbeat_interval_ms=int(options.session_s * 1000 / 5),
                 metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
+                # Also of the group's own offsets: what a transaction is about to commit is waited
+                # for.
+                isolation_level="read_committed" if options.slot else "read_uncommitted",
                 fetch_max_wait_ms=_FETCH_WAIT_MS,
                 fetch_max_bytes=MAX_RECORD_BYTES,
                 max_partition_fetch_bytes=MAX_RECORD_BYTES,
@@ -133,6 +145,8 @@ class KafkaSource:
             assignment.begin_after(self._assignment)
             self._assignment = assignment
             consumer.subscribe([address.topic], listener=assignment)
+            if self._seat is not None:
+                self._seat.take(consumer.group_metadata)
         self._watch = ConsumerWatch()
         self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(self._polled_mono_s, is_stable=False)
@@ -203,6 +217,8 @@ class KafkaSource:
             consumer.close(autocommit=False, timeout_ms=_CLOSE_WITHIN_MS)
         if self._assignment is not None:
             self._assignment.drop_all()
+        if self._seat is not None:
+            self._seat.leave()
         self._carried.clear()
         self._offsets.forget_sent()
 

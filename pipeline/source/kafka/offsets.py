@@ -34,13 +34,13 @@ class Offsets:
     """
 
     def __init__(
-        self, name: str, clock: Clock, progress: Progress, metrics: ConsumerMetrics
+        self, plan: CommitPlan, clock: Clock, progress: Progress, metrics: ConsumerMetrics
     ) -> None:
-        self._name = name
+        self._name = plan.topic
         self._clock = clock
         self._progress = progress
         self._metrics = metrics
-        self._plan = CommitPlan(name)
+        self._plan = plan
         self._sent: Future[Any] | None = None
         self._sent_mono_s = 0.0
 

@@ -14,7 +14,8 @@ class KafkaSourceOptions:
 
     ``start`` is where a group begins that has committed nothing yet. With ``max_age_s`` the stream
     is live: old frames are shed. A member that is silent for ``session_s`` is thrown out, and
-    others get its partitions: so long do frames wait behind a worker that was killed.
+    others get its partitions: so long do frames wait behind a worker that was killed. With a
+    ``slot`` the stream is strict: offsets are committed with the rows alone.
     """
 
     address: KafkaAddress
@@ -22,3 +23,4 @@ class KafkaSourceOptions:
     start: Literal["earliest", "latest"] = "earliest"
     max_age_s: float | None = None
     session_s: float = 15.0
+    slot: str = ""

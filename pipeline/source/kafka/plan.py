@@ -22,13 +22,13 @@ class CommitPlan:
     """
 
     def __init__(self, topic: str) -> None:
-        self._topic = topic
+        self.topic = topic
         self._committed: dict[Partition, tuple[int, int]] = {}
         self._idle: dict[Partition, int] = {}
 
     def next_offset(self, view: PartitionView, next_offsets: Mapping[Partition, int]) -> int:
         """Up to where a partition is done."""
-        partition = (self._topic, view.partition)
+        partition = (self.topic, view.partition)
         done = self._idle.get(partition, next_offsets.get(partition))
         return view.position if done is None else done
 
@@ -39,7 +39,7 @@ class CommitPlan:
         self._idle = {
             partition: view.position
             for view in views
-            if view.position >= 0 and (partition := (self._topic, view.partition)) not in busy
+            if view.position >= 0 and (partition := (self.topic, view.partition)) not in busy
         }
 
     def forget_idle(self) -> None:
@@ -66,3 +66,13 @@ class CommitPlan:
         """The broker has taken a commit. It may say so late, after one that came after it."""
         for partition, place in done.items():
             self._committed[partition] = max(place, self._committed.get(partition, place))
+
+
+class NoCommits(CommitPlan):
+    """A strict source's: its offsets are committed by the sink alone, in the transactions of the
+    rows. A commit from here could arrive late, and take the group back behind rows that are there.
+    """
+
+    def news(self, generations: Generations, next_offsets: Mapping[Partition, int]) -> Places:
+        """Nothing, ever."""
+        return {}
