@@ -111,7 +111,7 @@ class FarBroker(LocalBroker):
 
     def __init__(self, host: str) -> None:
         super().__init__()
-        self._broker = _BrokerOn(self._broker.data, self._broker.port, host)
+        self._broker = _BrokerOn(self._broker.data, self._broker.port, host=host)
 
 
 @dataclass(frozen=True)
