@@ -144,11 +144,8 @@ class Worker:
     def stuck(self) -> str | None:
         """None, or why nothing goes on in here any more. What a sink waits for is outside."""
         limit_s = self._settings.lifecycle.stall_timeout_s
-        idle_s = self._journal.idle_for_s()
         is_waiting = self._sink_stage is not None and self._sink_stage.is_waiting
-        if idle_s > limit_s and not is_waiting:
-            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
-        return self._calls.overdue(limit_s)
+        return self._journal.stall(limit_s, sink_waits=is_waiting) or self._calls.overdue(limit_s)
 
     def liveness(self) -> str | None:
         """None, or why the process should be started again."""
@@ -220,8 +217,8 @@ class Worker:
         )
         self._crew.start("sink", partial(self._sink_stage.run, settings.sink.retry_for_s))
         self._crew.start("engine", engine.run)
-        for number in range(settings.decode.threads or default_decode_threads(cores)):
-            self._crew.start("decode", pool.run, number)
+        threads = settings.decode.threads or default_decode_threads(cores)
+        self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
         if version_of(selector) is None:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
         self._start_intakes()
