@@ -43,6 +43,7 @@ class Journal:
         self._last_mono_s: float | None = None
         self._progress_mono_s = 0.0
         self._ordering_s = 0.0
+        self._is_dying = threading.Event()
         self._ordered_mono_s = 0.0
 
     def room(self, at_most: int, timeout_s: float = 0.0) -> int:
@@ -122,17 +123,28 @@ class Journal:
         with self._freed:
             return self._ledger.next_offsets()
 
-    def in_flight_of(self, partitions: Collection[Partition]) -> int:
-        """Frames of these partitions without a durable outcome."""
+    def in_flight_of(self, partitions: Collection[Partition] | None) -> int:
+        """Frames of these partitions without a durable outcome; None: of all there are."""
         with self._freed:
-            return sum(map(self._ledger.in_flight_of, partitions))
+            return self._left_of(partitions)
 
-    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+    def wait_finished(self, partitions: Collection[Partition] | None, timeout_s: float) -> bool:
         """Waits until no frame of these partitions is in flight; False if that took too long."""
         with self._freed:
-            return self._freed.wait_for(
-                lambda: not any(map(self._ledger.in_flight_of, partitions)), timeout_s
-            )
+            return self._freed.wait_for(lambda: not self._left_of(partitions), timeout_s)
+
+    def _left_of(self, partitions: Collection[Partition] | None) -> int:
+        if partitions is None:
+            return len(self._sizes)
+        return sum(map(self._ledger.in_flight_of, partitions))
+
+    def is_dying(self) -> bool:
+        """Whether what is in flight has just broken this process."""
+        return self._is_dying.is_set()
+
+    def die(self) -> None:
+        """The process ends, and what is in flight may be why."""
+        self._is_dying.set()
 
     def revoke(self, partitions: Collection[Partition]) -> None:
         """Partitions that aren't ours any more: their frames still get their outcomes and give

@@ -69,8 +69,8 @@ class Frame:
     decoded, ``defect_reason`` says as what it is rejected. ``tries`` counts the attempts at it that
     were given up as they didn't end. ``file`` is its file's name, where it is one of a folder.
     ``sha256`` is the digest that the sender promised, in hex. ``origin`` is the id that the frame
-    had before a replay put it through again. ``key`` and ``headers`` are a Kafka record's own: dead letters and results carry
-    them on.
+    had before a replay put it through again. ``key`` and ``headers`` are a Kafka record's own: dead
+    letters and results carry them on.
     """
 
     position: Position

@@ -23,7 +23,7 @@ from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
 from pipeline.engine.torchscript import allocate_batch, choose_device, use_threads
-from pipeline.errors import ConfigError, StageFailed, StopRequested
+from pipeline.errors import ConfigError, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
@@ -286,6 +286,8 @@ class Worker:
 
     def _on_failure(self, stage: str) -> None:
         """What failed can't be mended here: let what is behind it finish, and end."""
+        if isinstance(self._crew.error, RestartNeeded):
+            self._journal.die()
         if stage in ("intake", "swap"):
             self.stop()
         elif stage == "sink":

@@ -59,6 +59,7 @@ class Surroundings:
     progress: Progress = field(default_factory=NoProgress)
     metrics: Metrics = field(default_factory=Metrics)
     kafka: KafkaAccess = field(default_factory=KafkaAccess)
+    sources: int = 1
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
@@ -68,6 +69,8 @@ def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
         ConfigError: see ``make_source``.
     """
     sources: list[Source] = []
+    urls = list(urls)
+    around = replace(around, sources=len(urls))
     for url in urls:
         sources.append(make_source(url, around, taken=[s.info.name for s in sources]))
     return sources
@@ -167,7 +170,9 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     address = wanted.address
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
-    return KafkaSource(wanted, around.clock, around.progress, around.metrics)
+    return KafkaSource(
+        wanted, around.clock, around.progress, around.metrics, is_only=around.sources == 1
+    )
 
 
 def parse_kafka_source(url: str, access: KafkaAccess) -> KafkaSourceOptions:

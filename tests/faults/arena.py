@@ -180,6 +180,10 @@ class Arena:
         (VERDICTS / f"{name}.json").write_text(verdict.to_json() + "\n")
         return verdict
 
+    def letters(self) -> Sequence[Row]:
+        """The dead letters so far."""
+        return list(self._letters.refresh())
+
     def fault_ended(self, name: str, budget_s: float) -> None:
         """Notes that a fault is over now, and by when results must go on."""
         self.faults.append(Fault(name, time.time(), budget_s))
