@@ -79,8 +79,10 @@ class Worker:
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
-        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, self.live)
-        self.metrics.watch_frames(self._journal.counts)
+        self._sink, self._dead_letters = make_sinks(
+            settings, self._clock, kafka, self.live, self.metrics
+        )
+        self.metrics.watch_frames(self._journal.counts, self.readiness)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't
         # keep a camera from being drained. Sources that poll at the same moment see the same
@@ -201,7 +203,6 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
-        engine.calls = self._calls
         self._watcher = ModelWatcher(registry, selector, active, loader, engine.turns, self.metrics)
         self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
@@ -209,7 +210,7 @@ class Worker:
         self._sink_stage = SinkStage(
             self._sink, self._dead_letters, self._outcomes, self._journal, self.metrics, self._clock
         )
-        pool.calls = self._sink_stage.calls = self._calls
+        engine.calls = pool.calls = self._sink_stage.calls = self._calls
         self.metrics.watch_depths(
             waiting=lambda: self._waiting.depth,
             batches=lambda: assembler.depth,

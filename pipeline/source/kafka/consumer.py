@@ -77,9 +77,9 @@ class KafkaSource:
         )
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
-        # A frame of another source may have killed who took one of these alone.
+        # Of other sources any frame may be the one that killed.
         self._caution = Caution(progress, is_on=is_only and options.max_age_s is None)
-        name = options.address.topic
+        name = self._info.name
         self._offsets = Offsets(name, clock, progress, metrics.consumer, self._caution)
         self._backlog = Backlog(options, clock, progress)
         self._starts = Starts(options.address.topic, options.start, metrics.consumer)
@@ -146,11 +146,10 @@ class KafkaSource:
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
-        for partition, records in batches.items():
-            if assignment.owns((partition.topic, partition.partition)):
-                there = (partition.topic, partition.partition)
-                generation = assignment.generation(there)
-                self._starts.note_read(partition.partition)
+        for there, records in batches.items():
+            if assignment.owns((there.topic, there.partition)):
+                generation = assignment.generation((there.topic, there.partition))
+                self._starts.note_read(there.partition)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
@@ -265,8 +264,8 @@ class KafkaSource:
         self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
         for view in views:
             self._gauges.show_lag(view, self._offsets.next_offset(view), self._clock.now())
-        newest = {each: self._gauges.newest(each) for each in assignment.owned}
-        behind = [each for each, at in newest.items() if self._backlog.is_too_old(at)]
+        newest = self._gauges.newest
+        behind = [each for each in assignment.owned if self._backlog.is_too_old(newest(each))]
         self._backlog.shed(consumer, behind)
 
     def _follow_rebalance(
