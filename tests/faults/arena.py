@@ -117,7 +117,8 @@ class Arena:
 
     def ended(self, worker: Headrace, code: int = 0) -> dict:
         """Waits for a worker that ends by itself."""
-        assert worker.end() == code, worker.said()
+        ended = worker.end()
+        assert ended == code, f"ended with {ended}: {worker.said()}"
         summary = worker.summary()
         self._summaries.append(summary)
         self.forget(worker)

@@ -79,8 +79,7 @@ class KafkaSource:
         self._assignment: Assignment | None = None
         # Of other sources any frame may be the one that killed.
         self._caution = Caution(progress, is_on=is_only and options.max_age_s is None)
-        name = self._info.name
-        self._offsets = Offsets(name, clock, progress, metrics.consumer, self._caution)
+        self._offsets = Offsets(self._info.name, clock, progress, metrics.consumer, self._caution)
         self._backlog = Backlog(options, clock, progress)
         self._starts = Starts(options.address.topic, options.start, metrics.consumer)
         self._watch = ConsumerWatch()
