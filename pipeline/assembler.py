@@ -12,6 +12,9 @@ from pipeline.channel import ChannelClosed
 from pipeline.clock import Clock
 from pipeline.types import BatchNhwc, Frame, ImageHwc
 
+_MOST_GIVEN_UP = 4
+"""Rows out of use at one time: behind each of them a thread hangs, and may burn a core."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -60,11 +63,12 @@ class _Slot:
         self.number = number
         self.rows_nhwc = rows_nhwc
         self.rows = [Row(number, row, image_hwc) for row, image_hwc in enumerate(rows_nhwc)]
+        self.given_up: set[int] = set()
         self.reset()
 
     def reset(self) -> None:
         self.samples: list[Sample] = []
-        self.free = list(range(len(self.rows)))[::-1]
+        self.free = [row for row in range(len(self.rows))[::-1] if row not in self.given_up]
         self.decoding = 0
         self.closed_by: CloseReason | None = None
         self.oldest_mono_s = 0.0
@@ -138,6 +142,32 @@ class Assembler:
             self._has_room.notify()
             self._wake_engine(slot)
 
+    def give_up(self, row: Row) -> None:
+        """The decoding into the row doesn't end: its batch goes on without it. Nobody gets the row
+        before ``take_back``, as the call that hangs may still write there."""
+        with self._has_batch:
+            slot = self._slots[row.slot]
+            slot.given_up.add(row.row)
+            slot.decoding -= 1
+            self._has_room.notify()
+            self._wake_engine(slot)
+
+    def can_give_up(self, row: Row) -> bool:
+        """Whether enough rows are left without it: half of each batch."""
+        with self._has_batch:
+            slot = self._slots[row.slot]
+            rows_left = len(slot.rows) - len(slot.given_up) - 1
+            lost = sum(len(each.given_up) for each in self._slots)
+            return 2 * rows_left >= len(slot.rows) and lost < _MOST_GIVEN_UP
+
+    def take_back(self, row: Row) -> None:
+        """The decoding into a row that was given up has ended after all: the row is free again."""
+        with self._has_batch:
+            slot = self._slots[row.slot]
+            slot.given_up.remove(row.row)
+            slot.free.append(row.row)
+            self._has_room.notify()
+
     def next_batch(self) -> Batch:
         """Waits for a closed batch and gives it to the engine thread.
 
@@ -201,7 +231,7 @@ class Assembler:
         """The batch that takes frames, opening one if there is an idle slot."""
         last = self._filled[-1] if self._filled else None
         if last is not None and last.closed_by is None:
-            if len(last.samples) + last.decoding < self._capacity:
+            if len(last.samples) + last.decoding < self._capacity_of(last):
                 return last
             # For good: rows that are released later stay empty. Were it open again behind a newer
             # batch, nothing would ever join it, and the engine would wait for it for ever.
@@ -215,11 +245,14 @@ class Assembler:
         self._filled.append(slot)
         return slot
 
+    def _capacity_of(self, slot: _Slot) -> int:
+        return min(self._capacity, len(slot.rows) - len(slot.given_up))
+
     def _view(self, slot: _Slot) -> OpenBatch:
         return OpenBatch(
             decoded=len(slot.samples),
             decoding=slot.decoding,
-            capacity=self._capacity,
+            capacity=self._capacity_of(slot),
             oldest_mono_s=slot.oldest_mono_s,
             deadline_mono_s=slot.deadline_mono_s,
         )

@@ -59,6 +59,12 @@ class DecodeSettings(Section):
     threads: int = Field(
         default=0, ge=0, description="decode threads; 0: one more than usable cores"
     )
+    timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="a frame whose decoding takes longer, in seconds, is tried once more, and "
+        "then rejected",
+    )
     max_image_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1, description="larger frames are rejected"
     )

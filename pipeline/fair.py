@@ -45,6 +45,12 @@ class FairQueue:
         line.frames.append(frame)
         self._count += 1
 
+    def push_first(self, frame: Frame) -> None:
+        """Puts a frame back that was taken: before those of its stream."""
+        self.push(frame)
+        frames = self._lines[frame.stream].frames
+        frames.appendleft(frames.pop())
+
     def pop(self) -> Frame:
         """Takes the next frame.
 

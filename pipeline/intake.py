@@ -86,6 +86,7 @@ class Intake:
         self._outcomes = outcomes
         self._metrics = metrics
         self._clock = clock
+        metrics.source_reconnects.labels(self._info.name)  # a first one is seen from a 0 on
         self._backoff = Backoff()
         self._next_commit_mono_s = 0.0
         self._failures = 0

@@ -13,6 +13,12 @@ from pipeline.metrics import MAX_STREAM_LABELS, FrameCounts
 from pipeline.order import StreamOrder
 from pipeline.types import Frame, Outcome, Position, Rejected, Scored, Shed, ShedReason
 
+_ORDERING_S = 1.0
+"""What counts of the time between two looks at what was decided: more is a sink's."""
+
+_PASSED_BY = 5.0
+"""Before a frame's batch come those that are filled or run: each may take as long as a call may."""
+
 
 class Journal:
     """Where a frame is written down when it comes in and crossed out when its outcome is durable.
@@ -36,6 +42,9 @@ class Journal:
         self._first_mono_s: float | None = None
         self._last_mono_s: float | None = None
         self._progress_mono_s = 0.0
+        self._ordering_s = 0.0
+        self._is_dying = threading.Event()
+        self._ordered_mono_s = 0.0
 
     def room(self, at_most: int, timeout_s: float = 0.0) -> int:
         """How many frames may come in; waits up to ``timeout_s`` for the first credit."""
@@ -76,10 +85,21 @@ class Journal:
     def in_stream_order(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Takes outcomes as they come and gives those that may be written, each stream in order."""
         ready: list[Outcome] = []
+        now = self._clock.monotonic()
         with self._freed:
+            self._ordering_s += min(now - self._ordered_mono_s, _ORDERING_S)
+            self._ordered_mono_s = now
             for outcome in outcomes:
-                ready += self._order.release(outcome)
+                ready += self._order.release(outcome, self._ordering_s)
         return ready
+
+    def held_back_s(self) -> float:
+        """How long an outcome has been waiting for an earlier one of its stream, in seconds in
+        which outcomes were taken: while a sink holds up everything, the missing one may be there.
+        """
+        with self._freed:
+            since_s = self._order.held_since_s()
+            return 0.0 if since_s is None else self._ordering_s - since_s
 
     def finish(self, outcomes: Sequence[Outcome]) -> None:
         """Crosses out frames whose outcome is durable, counts them and gives back their credits."""
@@ -108,17 +128,28 @@ class Journal:
         with self._freed:
             return self._ledger.is_current(position)
 
-    def in_flight_of(self, partitions: Collection[Partition]) -> int:
-        """Frames of these partitions without a durable outcome."""
+    def in_flight_of(self, partitions: Collection[Partition] | None) -> int:
+        """Frames of these partitions without a durable outcome; None: of all there are."""
         with self._freed:
-            return sum(map(self._ledger.in_flight_of, partitions))
+            return self._left_of(partitions)
 
-    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+    def wait_finished(self, partitions: Collection[Partition] | None, timeout_s: float) -> bool:
         """Waits until no frame of these partitions is in flight; False if that took too long."""
         with self._freed:
-            return self._freed.wait_for(
-                lambda: not any(map(self._ledger.in_flight_of, partitions)), timeout_s
-            )
+            return self._freed.wait_for(lambda: not self._left_of(partitions), timeout_s)
+
+    def _left_of(self, partitions: Collection[Partition] | None) -> int:
+        if partitions is None:
+            return len(self._sizes)
+        return sum(map(self._ledger.in_flight_of, partitions))
+
+    def is_dying(self) -> bool:
+        """Whether what is in flight has just broken this process."""
+        return self._is_dying.is_set()
+
+    def die(self) -> None:
+        """The process ends, and what is in flight may be why."""
+        self._is_dying.set()
 
     def revoke(self, partitions: Collection[Partition]) -> None:
         """Partitions that aren't ours any more: their frames still get their outcomes and give
@@ -145,6 +176,15 @@ class Journal:
             if not self._sizes:
                 return 0.0
             return self._clock.monotonic() - self._progress_mono_s
+
+    def stall(self, limit_s: float, *, sink_waits: bool) -> str | None:
+        """None, or why frames in flight will have no outcome any more."""
+        idle_s, held_s = self.idle_for_s(), self.held_back_s()
+        if idle_s > limit_s and not sink_waits:
+            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
+        if held_s > _PASSED_BY * limit_s:
+            return f"a frame has no outcome, and those behind it have theirs for {held_s:.0f} s"
+        return None
 
     def busy_s(self) -> float:
         """From the first frame received to the last outcome durable, in seconds."""

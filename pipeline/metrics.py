@@ -113,6 +113,13 @@ class Metrics:
             ["reason"],
             registry=on,
         )
+        self.producer_in_flight = Gauge(
+            "headrace_producer_in_flight_bytes",
+            "Rows and dead letters handed to a Kafka producer and not acknowledged",
+            ["sink"],
+            registry=on,
+        )
+        self.ready = Gauge("headrace_ready", "1 while the worker takes frames", registry=on)
         self.sink_retries = Counter(
             "headrace_sink_retries_total",
             "Writes to a sink that failed and were tried again",
@@ -124,9 +131,13 @@ class Metrics:
         for channel, depth in depths.items():
             self.channel_depth.labels(channel).set_function(depth)
 
-    def watch_frames(self, counts: Callable[[], FrameCounts]) -> None:
-        """Exports the frame counters from ``counts``, read once a scrape."""
+    def watch_frames(
+        self, counts: Callable[[], FrameCounts], unready: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """Exports the frame counters from ``counts``, and whether frames are taken: if there is no
+        reason why not. Both are read once a scrape."""
         self.registry.register(_FrameCollector(counts))
+        self.ready.set_function(lambda: unready() is None)
 
 
 class ConsumerMetrics:

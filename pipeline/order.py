@@ -13,6 +13,7 @@ from pipeline.types import Frame, Outcome, Position
 class _Line:
     expected: deque[Position] = field(default_factory=deque[Position])
     early: dict[Position, Outcome] = field(default_factory=dict[Position, Outcome])
+    held_since_s: float = 0.0
 
 
 def stream_of(frame: Frame) -> Hashable:
@@ -43,7 +44,13 @@ class StreamOrder:
         line = self._lines.setdefault(self._line_of(frame), _Line())
         line.expected.append(frame.position)
 
-    def release(self, outcome: Outcome) -> list[Outcome]:
+    def held_since_s(self) -> float | None:
+        """Since when outcomes wait for an earlier one, on the clock of ``release``; None if none
+        does."""
+        held = [line.held_since_s for line in self._lines.values() if line.early]
+        return min(held, default=None)
+
+    def release(self, outcome: Outcome, now_s: float = 0.0) -> list[Outcome]:
         """Takes an outcome and gives those that may be written now, in order.
 
         Raises:
@@ -55,12 +62,14 @@ class StreamOrder:
         if line is None:
             raise ValueError(f"no frame of stream {frame.stream!r} is expected")
         if line.expected[0] != frame.position:
+            line.held_since_s = line.held_since_s if line.early else now_s
             line.early[frame.position] = outcome
             return []
         ready = [outcome]
         line.expected.popleft()
         while line.expected and line.expected[0] in line.early:
             ready.append(line.early.pop(line.expected.popleft()))
+        line.held_since_s = now_s
         if not line.expected:
             del self._lines[key]  # names come from outside: keep none that is idle
         return ready

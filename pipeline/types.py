@@ -40,6 +40,7 @@ RejectReason: TypeAlias = Literal[
     "too_many_pixels",
     "corrupt",
     "bad_output",
+    "unfinished",
 ]
 
 
@@ -65,10 +66,11 @@ class Frame:
     the source had to decode it itself (a video, an RTSP camera). ``max_age_s`` is set on live
     streams: a result later than ``captured_at + max_age_s`` is not fresh. ``truth`` is the label
     where a synthetic source knows it. ``defect`` is set by a source that knows the frame can't be
-    decoded. ``file`` is its file's name, where it is one of a folder. ``sha256`` is the digest that
-    the sender promised, in hex. ``origin`` is the id that the frame had before a replay put it
-    through again. ``key`` and ``headers`` are a Kafka record's own: dead letters and results carry
-    them on.
+    decoded, ``defect_reason`` says as what it is rejected. ``tries`` counts the attempts at it that
+    were given up as they didn't end. ``file`` is its file's name, where it is one of a folder.
+    ``sha256`` is the digest that the sender promised, in hex. ``origin`` is the id that the frame
+    had before a replay put it through again. ``key`` and ``headers`` are a Kafka record's own: dead
+    letters and results carry them on.
     """
 
     position: Position
@@ -79,6 +81,8 @@ class Frame:
     max_age_s: float | None = None
     truth: str | None = None
     defect: str | None = None
+    defect_reason: RejectReason = "corrupt"
+    tries: int = 0
     trace_id: str | None = None
     file: str | None = None
     sha256: str | None = None

@@ -39,6 +39,12 @@ class WaitingRoom:
             self._arrived.notify(len(frames))
         return superseded
 
+    def put_back(self, frame: Frame) -> None:
+        """Lets a frame in again that was taken, before those of its stream; also once closed."""
+        with self._arrived:
+            self._queue.push_first(frame)
+            self._arrived.notify()
+
     def take(self) -> Frame:
         """Takes the next frame, waiting for one.
 

@@ -42,7 +42,11 @@ class CallWatch:
         try:
             yield
         finally:
-            del self._open[thread]
+            self._open.pop(thread, None)
+
+    def forget(self, thread: int) -> None:
+        """A call of this thread (its ``ident``) isn't waited for any more."""
+        self._open.pop(thread, None)
 
     def overdue(self, within_s: float) -> str | None:
         """None, or which call should have returned."""

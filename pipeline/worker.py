@@ -23,7 +23,7 @@ from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
 from pipeline.engine.torchscript import allocate_batch, choose_device, use_threads
-from pipeline.errors import ConfigError, StageFailed, StopRequested
+from pipeline.errors import ConfigError, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
@@ -85,8 +85,10 @@ class Worker:
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
-        self._sink, self._dead_letters = make_sinks(settings, self._clock, kafka, self.live, seat)
-        self.metrics.watch_frames(self._journal.counts)
+        self._sink, self._dead_letters = make_sinks(
+            settings, self._clock, kafka, self.live, self.metrics, seat
+        )
+        self.metrics.watch_frames(self._journal.counts, self.readiness)
         self._waiting = WaitingRoom(limits.live_queue_frames)
         # Each list in it holds a frame that is in flight, so it never fills up: a dead sink can't
         # keep a camera from being drained. Sources that poll at the same moment see the same
@@ -150,11 +152,8 @@ class Worker:
     def stuck(self) -> str | None:
         """None, or why nothing goes on in here any more. What a sink waits for is outside."""
         limit_s = self._settings.lifecycle.stall_timeout_s
-        idle_s = self._journal.idle_for_s()
         is_waiting = self._sink_stage is not None and self._sink_stage.is_waiting
-        if idle_s > limit_s and not is_waiting:
-            return f"frames are in flight and nothing came of any for {idle_s:.0f} s"
-        return self._calls.overdue(limit_s)
+        return self._journal.stall(limit_s, sink_waits=is_waiting) or self._calls.overdue(limit_s)
 
     def liveness(self) -> str | None:
         """None, or why the process should be started again."""
@@ -210,7 +209,6 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
-        engine.calls = self._calls
         self._watcher = ModelWatcher(registry, selector, active, loader, engine.turns, self.metrics)
         self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
@@ -218,7 +216,7 @@ class Worker:
         self._sink_stage = SinkStage(
             self._sink, self._dead_letters, self._outcomes, self._journal, self.metrics, self._clock
         )
-        pool.calls = self._sink_stage.calls = self._calls
+        engine.calls = pool.calls = self._sink_stage.calls = self._calls
         self.metrics.watch_depths(
             waiting=lambda: self._waiting.depth,
             batches=lambda: assembler.depth,
@@ -226,8 +224,8 @@ class Worker:
         )
         self._crew.start("sink", partial(self._sink_stage.run, settings.sink.retry_for_s))
         self._crew.start("engine", engine.run)
-        for number in range(settings.decode.threads or default_decode_threads(cores)):
-            self._crew.start("decode", pool.run, number)
+        threads = settings.decode.threads or default_decode_threads(cores)
+        self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
         if version_of(selector) is None:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
         self._start_intakes()
@@ -295,6 +293,8 @@ class Worker:
 
     def _on_failure(self, stage: str) -> None:
         """What failed can't be mended here: let what is behind it finish, and end."""
+        if isinstance(self._crew.error, RestartNeeded):
+            self._journal.die()
         if stage in ("intake", "swap"):
             self.stop()
         elif stage == "sink":

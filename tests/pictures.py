@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 
 import numpy as np
 
@@ -40,3 +41,25 @@ def with_size(jpeg: bytes, width: int, height: int) -> bytes:
     """Patches the dimensions in a JPEG's frame header: a decompression bomb."""
     at = next(at for at in range(len(jpeg)) if jpeg[at] == 0xFF and jpeg[at + 1] in (0xC0, 0xC2))
     return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
+
+
+class Hanging(np.ndarray):
+    """A picture on which decoding hangs, as often as told, until it is let go."""
+
+    letting_go: threading.Event
+    times: int
+    begun: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        if self.begun < self.times:
+            self.begun += 1
+            self.letting_go.wait(30)
+        return np.asarray(self).shape
+
+
+def hanging(letting_go: threading.Event, times: int) -> ImageHwc:
+    """A white picture."""
+    picture = np.full((48, 64, 3), 255, np.uint8).view(Hanging)
+    picture.letting_go, picture.times, picture.begun = letting_go, times, 0
+    return picture

@@ -86,7 +86,8 @@ class KafkaSink:
         self._deliver_within_s = deliver_within_s
         self._producer: KafkaProducer | None = None
         self._round = 0
-        self._outstanding: dict[Position, float] = {}
+        self._outstanding: dict[Position, tuple[float, int]] = {}
+        self._in_flight_bytes = 0
         self._answers: deque[_Answer] = deque()
         self._failure: BaseException | None = None
         self._stamp: tuple[object, ...] = ()
@@ -96,6 +97,11 @@ class KafkaSink:
     def name(self) -> str:
         """See ``Sink.name``."""
         return str(self._address)
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Keys and values handed to the producer, not acknowledged. May be read from any thread."""
+        return self._in_flight_bytes
 
     def open(self) -> None:
         """See ``Sink.open``. Blocks up to twenty seconds; connects later if it is lazy."""
@@ -118,7 +124,9 @@ class KafkaSink:
             except SinkUnavailable:
                 self._give_up()
                 raise
-            self._outstanding[position] = now
+            size_bytes = len(record.key or b"") + len(record.value)
+            self._outstanding[position] = (now, size_bytes)
+            self._in_flight_bytes += size_bytes
             self._follow(future, outcome)
 
     def collect(self, timeout_s: float) -> Sequence[Outcome]:
@@ -135,7 +143,8 @@ class KafkaSink:
                 continue  # of a producer that was given up: written again since
             if answer.error is not None:
                 self._failure = self._failure or answer.error
-            elif self._outstanding.pop(answer.outcome.frame.position, None) is not None:
+            elif sent := self._outstanding.pop(answer.outcome.frame.position, None):
+                self._in_flight_bytes -= sent[1]
                 durable.append(answer.outcome)
         if durable:  # those are safe, whatever became of the others
             return durable
@@ -196,7 +205,7 @@ class KafkaSink:
     def _overdue(self) -> KafkaError | None:
         """Why no acknowledgement is to be waited for any longer."""
         oldest = next(iter(self._outstanding.values()), None)
-        waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest
+        waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest[0]
         if waited_s > self._deliver_within_s + _OVERDUE_AFTER_S:
             return KafkaTimeoutError("no acknowledgement, and none will come")
         if waited_s > _RENEWED_AFTER_S and self._address.access.stamp() != self._stamp:
@@ -210,6 +219,7 @@ class KafkaSink:
             close_producer(producer, flush_s=0.0)
         self._round += 1
         self._outstanding.clear()
+        self._in_flight_bytes = 0
         self._failure = None
 
 

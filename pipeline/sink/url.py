@@ -11,6 +11,7 @@ from pipeline.config import Settings
 from pipeline.errors import ConfigError
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
+from pipeline.metrics import Metrics
 from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
@@ -21,15 +22,18 @@ from pipeline.wire import encode_row
 
 if TYPE_CHECKING:
     from pipeline.kafka.seat import Seat
+    from pipeline.sink.kafka import KafkaSink
     from pipeline.sink.kafka_strict import StrictKafkaSink
 
 _MOST_CREATED = 1000
 _EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
 
 
-def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
+def make_sink(
+    url: str, clock: Clock, kafka: KafkaAccess | None = None, metrics: Metrics | None = None
+) -> Sink:
     """Makes the sink for ``url``; doesn't open it. ``clock`` tells what is stale when written,
-    ``kafka`` how a Kafka sink gets into its cluster.
+    ``kafka`` how a Kafka sink gets into its cluster; ``metrics`` show what it holds.
 
     Raises:
         ConfigError: the URL isn't one of a sink.
@@ -47,13 +51,19 @@ def make_sink(url: str, clock: Clock, kafka: KafkaAccess | None = None) -> Sink:
         return NullSink()
     if scheme == "kafka":
         place = parse_kafka_url(url, kafka)
-        return _kafka(place, lambda outcome: result_record(outcome, clock.now()), clock)
+        sink = _kafka(place, lambda outcome: result_record(outcome, clock.now()), clock)
+        return _watched(sink, metrics)
     meant = "" if colon else f"; for a file of that name: jsonl:{url}"
     raise ConfigError(f"sink {url!r}: {_EXPECTED}{meant}")
 
 
 def make_sinks(
-    settings: Settings, clock: Clock, kafka: KafkaAccess, page: Sink, seat: Seat | None = None
+    settings: Settings,
+    clock: Clock,
+    kafka: KafkaAccess,
+    page: Sink,
+    metrics: Metrics,
+    seat: Seat | None = None,
 ) -> tuple[Sink, Sink]:
     """Makes the sink of all results, with that of the ``page`` where there is a server, and the
     sink of the dead letters. In strict mode, with a ``seat``, the first one writes them.
@@ -66,9 +76,9 @@ def make_sinks(
     check_no_twins(settings)
     sinks: list[Sink] = []
     if seat is None:
-        sinks += [make_sink(url, clock, kafka) for url in settings.sinks]
+        sinks += [make_sink(url, clock, kafka, metrics) for url in settings.sinks]
         dead_letters = make_dead_letters(
-            settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka
+            settings.sink.dead_letter, settings.sources, settings.sinks, clock, kafka, metrics
         )
     else:
         sinks.append(make_strict_sink(settings, clock, kafka, seat))
@@ -141,6 +151,7 @@ def make_dead_letters(
     sinks: tuple[str, ...],
     clock: Clock,
     kafka: KafkaAccess | None = None,
+    metrics: Metrics | None = None,
 ) -> Sink:
     """Makes the sink for rejected frames: ``url``, or what goes with the sources and sinks.
 
@@ -158,7 +169,8 @@ def make_dead_letters(
         return JsonlSink(_path(rest), encode_dead_letter, is_lazy=True)
     if scheme == "kafka":
         place = parse_kafka_url(url, kafka)
-        return _kafka(place, dead_letter_record, clock, create_partitions=1, is_lazy=True)
+        sink = _kafka(place, dead_letter_record, clock, create_partitions=1, is_lazy=True)
+        return _watched(sink, metrics)
     if url == "null:":
         return NullSink()
     raise ConfigError(
@@ -187,7 +199,7 @@ def _kafka(
     *,
     create_partitions: int = 0,
     is_lazy: bool = False,
-) -> Sink:
+) -> KafkaSink:
     # Imported here: other sinks need no Kafka client.
     from pipeline.sink.kafka import KafkaSink
 
@@ -204,6 +216,13 @@ def _partitions(address: KafkaAddress, query: str, default: int) -> int:
             " topic where it is missing"
         )
     return int(value) if query else default
+
+
+def _watched(sink: KafkaSink, metrics: Metrics | None) -> KafkaSink:
+    if metrics is not None:
+        gauge = metrics.producer_in_flight.labels(sink.name)
+        gauge.set_function(lambda: sink.in_flight_bytes)
+    return sink
 
 
 def _path(rest: str) -> Path:

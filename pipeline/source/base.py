@@ -34,12 +34,16 @@ class Progress(Protocol):
         """What may be committed now."""
         ...
 
-    def in_flight_of(self, partitions: Collection[Partition]) -> int:
-        """Frames of these partitions without a durable outcome."""
+    def in_flight_of(self, partitions: Collection[Partition] | None) -> int:
+        """Frames of these partitions without a durable outcome; None: of all there are."""
         ...
 
-    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+    def wait_finished(self, partitions: Collection[Partition] | None, timeout_s: float) -> bool:
         """Waits until no frame of these partitions is in flight; False if that took too long."""
+        ...
+
+    def is_dying(self) -> bool:
+        """Whether the process ends because of what is in flight, as far as anybody knows."""
         ...
 
     def revoke(self, partitions: Collection[Partition]) -> None:
@@ -58,13 +62,17 @@ class NoProgress:
         """See ``Progress.next_offsets``."""
         return {}
 
-    def in_flight_of(self, partitions: Collection[Partition]) -> int:
+    def in_flight_of(self, partitions: Collection[Partition] | None) -> int:
         """See ``Progress.in_flight_of``."""
         return 0
 
-    def wait_finished(self, partitions: Collection[Partition], timeout_s: float) -> bool:
+    def wait_finished(self, partitions: Collection[Partition] | None, timeout_s: float) -> bool:
         """See ``Progress.wait_finished``."""
         return True
+
+    def is_dying(self) -> bool:
+        """See ``Progress.is_dying``."""
+        return False
 
     def revoke(self, partitions: Collection[Partition]) -> None:
         """See ``Progress.revoke``."""

@@ -58,6 +58,7 @@ class Surroundings:
     metrics: Metrics = field(default_factory=Metrics)
     kafka: KafkaAccess = field(default_factory=KafkaAccess)
     seat: Seat | None = None
+    sources: int = 1
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
@@ -67,6 +68,8 @@ def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
         ConfigError: see ``make_source``.
     """
     sources: list[Source] = []
+    urls = list(urls)
+    around = replace(around, sources=len(urls))
     for url in urls:
         sources.append(make_source(url, around, taken=[s.info.name for s in sources]))
     return sources
@@ -166,7 +169,14 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
     address = wanted.address
     if names.distinct(address.topic) != address.topic:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
-    return KafkaSource(wanted, around.clock, around.progress, around.metrics, around.seat)
+    return KafkaSource(
+        wanted,
+        around.clock,
+        around.progress,
+        around.metrics,
+        around.seat,
+        is_only=around.sources == 1,
+    )
 
 
 def _from_device(rest: str, clock: Clock, names: _Names) -> Source:

@@ -124,7 +124,8 @@ class Arena:
 
     def ended(self, worker: Headrace, code: int = 0) -> dict:
         """Waits for a worker that ends by itself."""
-        assert worker.end() == code, worker.said()
+        ended = worker.end()
+        assert ended == code, f"ended with {ended}: {worker.said()}"
         summary = worker.summary()
         self._summaries.append(summary)
         self.forget(worker)
@@ -187,6 +188,10 @@ class Arena:
         VERDICTS.mkdir(parents=True, exist_ok=True)
         (VERDICTS / f"{name}.json").write_text(verdict.to_json() + "\n")
         return verdict
+
+    def letters(self) -> Sequence[Row]:
+        """The dead letters so far."""
+        return list(self._letters.refresh())
 
     def fault_ended(self, name: str, budget_s: float) -> None:
         """Notes that a fault is over now, and by when results must go on."""

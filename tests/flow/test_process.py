@@ -138,6 +138,7 @@ def test_a_second_signal_does_not_wait_for_a_dead_sink(registry: str) -> None:
         run.signal(signal.SIGTERM)
         # Two of a kind at once are one to the kernel: the second must come after the first.
         wait_until(lambda: "draining" in httpx.get(url + "readyz").text)
+        assert total(samples(httpx.get(url + "metrics").text), "headrace_ready") == 0
         run.signal(signal.SIGTERM)
         assert run.end(20) == 1
     assert "Traceback" not in run.said()
@@ -171,6 +172,7 @@ def test_health_and_metrics_over_http(registry: str) -> None:
         with httpx.Client() as client:
             for _ in range(30):
                 found = samples(client.get(url + "metrics").text)
+                assert total(found, "headrace_ready") == 1
                 assert total(found, "headrace_frames_received_total") == (
                     total(found, "headrace_frames_scored_total")
                     + total(found, "headrace_frames_shed_total")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import io
 import json
+import threading
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from jsonschema import Draft202012Validator
 
 from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
+from pipeline.config import DecodeSettings
 from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.opencv import cv2
 from pipeline.preprocess import load_sample, write_bgr_sample
 from tests.artifacts import LABELS, SPEC, expected_logits, golden_inputs, publish_tiny
 from tests.flow.rig import Rig, balanced
-from tests.pictures import corners, encode, with_size
+from tests.pictures import corners, encode, hanging, with_size
 from tests.support import noise_jpeg, wait_until
 
 VALIDATOR = Draft202012Validator(
@@ -319,3 +322,27 @@ def test_a_pinned_version_is_not_swapped(rig: Rig) -> None:
     worker.stop()
     assert rig.finish(summaries).swaps == 0
     assert {row["model"]["version"] for row in rig.rows()} == {1}
+
+
+def test_a_frame_whose_decoding_never_ends_is_rejected_and_those_behind_it_are_scored(
+    rig: Rig,
+) -> None:
+    let_go = threading.Event()
+    pictures = [hanging(let_go, 2), *[noise_jpeg()] * 29]
+    worker = rig.worker(
+        sources=[rig.memory(pictures, 30)], decode=DecodeSettings(threads=1, timeout_s=0.6)
+    )
+    try:
+        summary = worker.run()
+    finally:
+        let_go.set()
+    assert (summary.scored, summary.rejected, summary.exit_code) == (29, 1, 0)
+    rows = rig.rows()
+    for row in rows:
+        VALIDATOR.validate(row)
+    assert [row["source"]["offset"] for row in rows] == list(range(30))
+    assert rows[0]["reason"] == "unfinished"
+    letter = json.loads((rig.folder / "out.dlq.jsonl").read_text())
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(letter["payload"]), np.uint8), -1)
+    assert (picture == 255).all()
+    wait_until(lambda: not any(t.name.startswith("decode-") for t in threading.enumerate()))

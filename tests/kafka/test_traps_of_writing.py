@@ -15,8 +15,11 @@ from pipeline.clock import SystemClock
 from pipeline.errors import SinkUnavailable, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import MAX_RECORD_BYTES
+from pipeline.metrics import Metrics
+from pipeline.sink.base import Sink
 from pipeline.sink.kafka import KafkaSink
 from pipeline.sink.records import Outgoing, result_record
+from pipeline.sink.url import make_sink
 from pipeline.types import Outcome
 from tests.artifacts import publish_tiny
 from tests.frames import frame, scored
@@ -54,7 +57,7 @@ def outcomes(first: int, count: int) -> list[Outcome]:
     return [scored(frame(first + number)) for number in range(count)]
 
 
-def collected(sink: KafkaSink, count: int, within_s: float = 30.0) -> list[Outcome]:
+def collected(sink: Sink, count: int, within_s: float = 30.0) -> list[Outcome]:
     found: list[Outcome] = []
     end = time.monotonic() + within_s
     while len(found) < count and time.monotonic() < end:
@@ -96,6 +99,29 @@ def test_after_a_batch_expired_all_is_written_again_by_a_new_producer(other: Loc
     ids = [each.headers["ce_id"].decode() for each in Topics(other.address, topic).read(topic)]
     once = list(dict.fromkeys(ids))
     assert once == [outcome.frame.frame_id for outcome in safe + rest + after]
+
+
+def test_what_a_producer_holds_is_shown_until_it_is_acknowledged(kafka: str) -> None:
+    metrics = Metrics()
+    url = f"kafka://{kafka}/results-{uuid.uuid4().hex[:8]}"
+    sink = make_sink(f"{url}?create=1", SystemClock(), metrics=metrics)
+
+    def held_bytes() -> float | None:
+        return metrics.registry.get_sample_value("headrace_producer_in_flight_bytes", {"sink": url})
+
+    sink.open()
+    try:
+        assert held_bytes() == 0
+        some = outcomes(0, 5)
+        sink.write(some)
+        records = [row(each) for each in some]
+        assert held_bytes() == pytest.approx(
+            sum(len(each.key) + len(each.value) for each in records), rel=0.1
+        )
+        assert len(collected(sink, 5)) == 5
+        assert held_bytes() == 0
+    finally:
+        sink.close()
 
 
 def test_a_record_that_no_producer_sends_is_an_error_that_says_what_to_lower(kafka: str) -> None:

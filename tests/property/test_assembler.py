@@ -31,6 +31,7 @@ class AssemblerMachine(RuleBasedStateMachine):
         self.assembler = Assembler(slots, BatchPolicy(0.5), self.clock, lambda: self.waiting)
         self.offset = 0
         self.decoding: list[tuple[Frame, Row]] = []
+        self.hanging: list[tuple[Frame, Row]] = []
         self.decoded: list[int] = []
         self.held: Batch | None = None
         self.given: list[Batch] = []
@@ -48,7 +49,7 @@ class AssemblerMachine(RuleBasedStateMachine):
         )
         self.offset += 1
         row = self.assembler.claim(of)
-        row.image_hwc[:] = of.position.offset % 256
+        row.image_hwc[:] = of.position.offset % 255
         self.decoding.append((of, row))
 
     @precondition(lambda self: self.decoding)
@@ -63,6 +64,24 @@ class AssemblerMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         _of, row = self.decoding.pop(data.draw(st.integers(0, len(self.decoding) - 1)))
         self.assembler.release(row)
+
+    @precondition(lambda self: self.decoding)
+    @rule(data=st.data())
+    def give_up(self, data: st.DataObject) -> None:
+        which = data.draw(st.integers(0, len(self.decoding) - 1))
+        if self.assembler.can_give_up(self.decoding[which][1]):
+            self.hanging.append(self.decoding.pop(which))
+            self.assembler.give_up(self.hanging[-1][1])
+
+    @precondition(lambda self: self.hanging)
+    @rule(data=st.data(), is_over=st.booleans())
+    def what_hung_writes(self, data: st.DataObject, is_over: bool) -> None:
+        which = data.draw(st.integers(0, len(self.hanging) - 1))
+        _of, row = self.hanging[which]
+        row.image_hwc[:] = 255
+        if is_over:
+            self.hanging.pop(which)
+            self.assembler.take_back(row)
 
     @precondition(lambda self: self.held is None and self.engine is None)
     @rule()
@@ -120,7 +139,7 @@ class AssemblerMachine(RuleBasedStateMachine):
 
     def pixels_are_those_of_its_frames(self, batch: Batch) -> None:
         for sample in batch.samples:
-            assert (batch.rows_nhwc[sample.row] == sample.frame.position.offset % 256).all()
+            assert (batch.rows_nhwc[sample.row] == sample.frame.position.offset % 255).all()
 
     def teardown(self) -> None:
         self.assembler.abandon()

@@ -120,6 +120,7 @@ def test_a_source_is_asked_for_no_more_than_there_are_credits() -> None:
 
 def test_a_connection_that_breaks_is_made_again_and_counted() -> None:
     bench = Bench(ScriptedSource([2, SourceUnavailable("gone"), SourceUnavailable("still"), 3]))
+    assert bench.value("headrace_source_reconnects_total") == 0  # `increase` sees the first one
     bench.run()
     assert bench.waiting.depth == 5
     assert bench.source.opened == 3

@@ -118,3 +118,27 @@ def test_frames_of_a_partition_that_was_taken_away_keep_their_outcome_and_credit
     assert book.next_offsets() == {}
     assert book.counts().scored == {"cam": 2}
     assert balanced(book.counts())
+
+
+def test_a_frame_that_those_behind_it_have_passed_by_is_seen_however_busy_the_others_are() -> None:
+    book, clock = journal()
+    book.admit([frame(0), frame(1), frame(2), *(frame(k, "other") for k in range(40))])
+    assert book.in_stream_order([scored(frame(1))]) == []
+    for k in range(40):
+        clock.advance(0.5)
+        book.finish(book.in_stream_order([scored(frame(k, "other"))]))
+    assert book.idle_for_s() == 0.0
+    assert book.held_back_s() == 20.0
+    assert book.stall(4.1, sink_waits=True) is None
+    assert "those behind it have theirs for 20 s" in str(book.stall(3.9, sink_waits=True))
+    assert len(book.in_stream_order([scored(frame(0))])) == 2
+    assert book.held_back_s() == 0.0
+
+
+def test_while_a_sink_holds_up_everything_no_frame_is_passed_by() -> None:
+    book, clock = journal()
+    book.admit([frame(0), frame(1)])
+    book.in_stream_order([scored(frame(1))])
+    clock.advance(1000)
+    assert book.held_back_s() == 0.0
+    assert len(book.in_stream_order([scored(frame(0))])) == 2

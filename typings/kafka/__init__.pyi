@@ -1,7 +1,7 @@
 # What Headrace uses of kafka-python 3.0.12, which ships no types.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Thread
-from typing import Any
+from typing import Any, Literal, overload
 from uuid import UUID
 
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
@@ -53,8 +53,16 @@ class KafkaConsumer:
         offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = ...,
         callback: Callable[[Any, Any], None] | None = ...,
     ) -> Future[Any]: ...
+    @overload
     def committed(
-        self, partition: TopicPartition, metadata: bool = ..., timeout_ms: int | None = ...
+        self, partition: TopicPartition, metadata: Literal[True], timeout_ms: int | None = ...
+    ) -> OffsetAndMetadata | None: ...
+    @overload
+    def committed(
+        self,
+        partition: TopicPartition,
+        metadata: Literal[False] = ...,
+        timeout_ms: int | None = ...,
     ) -> int | None: ...
     def end_offsets(
         self, partitions: Sequence[TopicPartition], timeout_ms: int | None = ...

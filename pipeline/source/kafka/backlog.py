@@ -2,11 +2,59 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 
+from pipeline.clock import Clock
+from pipeline.commit import Partition
+from pipeline.kafka.connection import kafka_errors
+from pipeline.kafka.record import stream_of
+from pipeline.source.base import Progress
+from pipeline.source.kafka.options import KafkaSourceOptions
+
+log = logging.getLogger(__name__)
+
 _WITHIN_MS = 5_000
+
+
+class Backlog:
+    """What of a live source is too old to be read; nothing is where frames have no deadline.
+
+    Owned by: the intake thread.
+    """
+
+    def __init__(self, options: KafkaSourceOptions, clock: Clock, progress: Progress) -> None:
+        self._address = options.address
+        self._max_age_s = options.max_age_s
+        self._clock = clock
+        self._progress = progress
+
+    def is_too_old(self, newest_unix_s: float | None) -> bool:
+        """Whether all that comes of a partition is too old by now, by the newest record read."""
+        if newest_unix_s is None or self._max_age_s is None:
+            return False
+        return self._clock.now() - newest_unix_s > self._max_age_s
+
+    def shed(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
+        """Sheds it unread: reading a million frames takes minutes.
+
+        Raises:
+            SourceUnavailable: the cluster doesn't answer.
+        """
+        if self._max_age_s is None or not partitions:
+            return
+        with kafka_errors(self._address):
+            passed = skip_older(
+                consumer,
+                [TopicPartition(*each) for each in partitions],
+                self._clock.now() - self._max_age_s,
+            )
+        for partition, count in passed.items():
+            stream = stream_of(None, partition.topic, partition.partition)
+            log.info("%s: passed over %d frames that are too old", stream, count)
+            self._progress.pass_over(stream, count)
 
 
 def skip_older(

@@ -8,31 +8,26 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 
 from pipeline.clock import Clock
 from pipeline.commit import Partition
 from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.kafka.codecs import limit_decompression
-from pipeline.kafka.connection import (
-    MAX_RECORD_BYTES,
-    connection_options,
-    kafka_errors,
-    require_crc32c,
-)
+from pipeline.kafka.connection import kafka_errors, require_crc32c
 from pipeline.kafka.receive import receive_in_large_pieces
-from pipeline.kafka.record import stream_of
 from pipeline.kafka.seat import Seat
 from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
-from pipeline.source.kafka.backlog import skip_older
+from pipeline.source.kafka.backlog import Backlog
+from pipeline.source.kafka.caution import Caution
 from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.gauges import ConsumerGauges
+from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.plan import CommitPlan, NoCommits
@@ -48,17 +43,12 @@ _SHORTEST_POLL_S = 0.5
 leaves it hanging for ever: by the next poll the reason to join is gone, and kafka-python looks for
 the reason, not for the join that is under way (3.0.12, ``join_group_async``). Polls with records
 end early all the same."""
-_MOST_BETWEEN_POLLS_S = 60.0
-"""An intake that hangs goes on sending heartbeats, so others get its partitions only after this;
-and a rebalance waits no longer for it. kafka-python's default is five minutes."""
-_FETCH_WAIT_MS = 20
-"""kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
 _MOST_DRAIN_S = 15.0
 """However long the session is: others wait for these partitions, and the watchdog for the poll."""
 _CLOSE_WITHIN_MS = 5_000
+_MOST_UNPOLLED_S = 1.0
+"""While frames go one at a time, more are polled only so often as the group needs it."""
 _LOOK_EVERY_S = 1.0
-_LOOK_AT_TOPIC_EVERY_S = 30.0
-"""So late are partitions found that were added. kafka-python's default is five minutes."""
 
 
 class KafkaSource:
@@ -66,7 +56,8 @@ class KafkaSource:
 
     Without room all partitions are paused together and polled on, so the group stays: pausing some
     of several can stall them for ever. Commits are sent without waiting, and once more, awaited,
-    when a partition is given up. Owned by: one intake thread.
+    when a partition is given up. Frames that kill workers are told from others if this is the only
+    source, and lossless (``Mark``). Owned by: one intake thread.
     """
 
     def __init__(
@@ -76,6 +67,7 @@ class KafkaSource:
         progress: Progress,
         metrics: Metrics,
         seat: Seat | None = None,
+        is_only: bool = True,
     ) -> None:
         self._options = options
         self._clock = clock
@@ -90,8 +82,12 @@ class KafkaSource:
         self._consumer: KafkaConsumer | None = None
         self._assignment: Assignment | None = None
         self._seat = seat
+        # Of other sources any frame may be the one that killed. A strict source commits nothing.
+        is_cautious = is_only and options.max_age_s is None and not options.slot
+        self._caution = Caution(progress, is_on=is_cautious)
         plan = (NoCommits if options.slot else CommitPlan)(options.address.topic)
-        self._offsets = Offsets(plan, clock, progress, metrics.consumer)
+        self._offsets = Offsets(plan, clock, progress, metrics.consumer, self._caution)
+        self._backlog = Backlog(options, clock, progress)
         self._starts = Starts(options.address.topic, options.start, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
@@ -114,26 +110,7 @@ class KafkaSource:
         receive_in_large_pieces()
         options, address = self._options, self._options.address
         with kafka_errors(address):
-            consumer = self._consumer = KafkaConsumer(
-                **connection_options(address),
-                metrics_enabled=False,
-                group_id=options.group,
-                enable_auto_commit=False,
-                # Not by itself: it tells nobody what it skips.
-                auto_offset_reset="none",
-                allow_auto_create_topics=False,
-                partition_assignment_strategy=[CooperativeStickyAssignor],
-                session_timeout_ms=int(options.session_s * 1000),
-                max_poll_interval_ms=int(max(_MOST_BETWEEN_POLLS_S, options.session_s) * 1000),
-                heartbeat_interval_ms=int(options.session_s * 1000 / 5),
-                metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
-                # Also of the group's own offsets: what a transaction is about to commit is waited
-                # for.
-                isolation_level="read_committed" if options.slot else "read_uncommitted",
-                fetch_max_wait_ms=_FETCH_WAIT_MS,
-                fetch_max_bytes=MAX_RECORD_BYTES,
-                max_partition_fetch_bytes=MAX_RECORD_BYTES,
-            )
+            consumer = self._consumer = make_consumer(options)
             # Asked before `subscribe`: without it the group is joined twice, and the second join
             # can hang without an error.
             partitions = consumer.partitions_for_topic(address.topic)
@@ -159,7 +136,11 @@ class KafkaSource:
         is, and for up to a quarter of the session while partitions are given up."""
         consumer, assignment = self._opened()
         self._check_membership()
-        self._set_paused(room < 1)
+        is_full = self._caution.is_on_guard and bool(self._carried)
+        if is_full and self._clock.monotonic() - self._polled_mono_s < _MOST_UNPOLLED_S:
+            self._progress.wait_finished(None, timeout_s)
+            return self._hand_out(consumer, assignment, room)
+        self._set_paused(room < 1 or is_full)
         wait_s = max(timeout_s, _SHORTEST_POLL_S)
         try:
             with kafka_errors(self._options.address):
@@ -174,18 +155,32 @@ class KafkaSource:
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
-        for partition, records in batches.items():
-            if assignment.owns((partition.topic, partition.partition)):
-                there = (partition.topic, partition.partition)
-                generation = assignment.generation(there)
-                self._starts.note_read(partition.partition)
+        for there, records in batches.items():
+            if assignment.owns((there.topic, there.partition)):
+                generation = assignment.generation((there.topic, there.partition))
+                self._starts.note_read(there.partition)
                 self._carried.extend(
                     frame_of(record, generation, now, self._options.max_age_s) for record in records
                 )
         if unreadable is not None:
             self._carry_unreadable(assignment, unreadable, now)
         self._look(consumer, assignment, now, has_records=bool(batches) or unreadable is not None)
-        return [self._carried.popleft() for _ in range(min(room, len(self._carried)))]
+        return self._hand_out(consumer, assignment, room)
+
+    def _hand_out(
+        self, consumer: KafkaConsumer, assignment: Assignment, room: int
+    ) -> Sequence[Frame]:
+        """Frames that were polled. Before those of a partition that others may have died of, the
+        group gets to know that they are taken."""
+        frames, first = self._caution.choose(self._carried, room)
+        if not first:
+            return frames
+        if self._offsets.mark(consumer, assignment.generations, self._caution.marks(first)):
+            self._caution.note_taken(first)
+        elif self._caution.is_on_guard:
+            self._carried.extendleft(reversed(frames))
+            return ()
+        return frames
 
     def _carry_unreadable(self, assignment: Assignment, record: Unreadable, now: float) -> None:
         """Its outcome is a rejection, like that of any frame that can never work."""
@@ -280,30 +275,9 @@ class KafkaSource:
         self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
         for view in views:
             self._gauges.show_lag(view, self._offsets.next_offset(view), self._clock.now())
-        self._skip_older(consumer, [each for each in assignment.owned if self._is_behind(each)])
-
-    def _is_behind(self, partition: Partition) -> bool:
-        """Whether all that comes of a live partition is too old by now."""
-        newest, max_age_s = self._gauges.newest(partition), self._options.max_age_s
-        return (
-            newest is not None and max_age_s is not None and self._clock.now() - newest > max_age_s
-        )
-
-    def _skip_older(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
-        """Sheds a live backlog unread: reading a million frames takes minutes."""
-        max_age_s = self._options.max_age_s
-        if max_age_s is None or not partitions:
-            return
-        with kafka_errors(self._options.address):
-            passed = skip_older(
-                consumer,
-                [TopicPartition(*each) for each in partitions],
-                self._clock.now() - max_age_s,
-            )
-        for partition, count in passed.items():
-            stream = stream_of(None, partition.topic, partition.partition)
-            log.info("%s: passed over %d frames that are too old", stream, count)
-            self._progress.pass_over(stream, count)
+        newest = self._gauges.newest
+        behind = [each for each in assignment.owned if self._backlog.is_too_old(newest(each))]
+        self._backlog.shed(consumer, behind)
 
     def _follow_rebalance(
         self, consumer: KafkaConsumer, assignment: Assignment, batches: Batches
@@ -314,12 +288,14 @@ class KafkaSource:
         added = self._gauges.follow(assignment.owned, assignment.rebalances - self._rebalances)
         self._rebalances = assignment.rebalances
         self._offsets.forget_idle()
+        with kafka_errors(self._options.address):
+            self._caution.begin(consumer, assignment.generations)
         if self._options.max_age_s is not None:
             for partition in [TopicPartition(*each) for each in added]:
                 if partition in batches:
                     consumer.seek(partition, batches[partition][0].offset)
             batches = {there: records for there, records in batches.items() if there not in added}
-            self._skip_older(consumer, added)
+            self._backlog.shed(consumer, added)
         self._carried = deque(
             frame for frame in self._carried if assignment.is_current(frame.position)
         )

@@ -15,6 +15,7 @@ from pipeline.clock import Clock
 from pipeline.commit import Partition
 from pipeline.metrics import ConsumerMetrics
 from pipeline.source.base import Progress
+from pipeline.source.kafka.caution import Caution
 from pipeline.source.kafka.plan import CommitPlan, Generations, Places
 from pipeline.source.kafka.watch import PartitionView
 
@@ -34,9 +35,15 @@ class Offsets:
     """
 
     def __init__(
-        self, plan: CommitPlan, clock: Clock, progress: Progress, metrics: ConsumerMetrics
+        self,
+        plan: CommitPlan,
+        clock: Clock,
+        progress: Progress,
+        metrics: ConsumerMetrics,
+        caution: Caution | None = None,
     ) -> None:
         self._name = plan.topic
+        self._caution = caution or Caution(progress, is_on=False)
         self._clock = clock
         self._progress = progress
         self._metrics = metrics
@@ -81,7 +88,7 @@ class Offsets:
         news = self._plan.news(generations, next_offsets)
         if not news or not is_stable(consumer):
             return
-        self._sent = consumer.commit_async(_to_commit(news))
+        self._sent = consumer.commit_async(self._to_commit(news))
         self._sent_mono_s = now_mono_s
         self._sent.add_callback(lambda _: self._note_done(news, now_mono_s))
         self._sent.add_errback(self._note_failure)
@@ -91,12 +98,15 @@ class Offsets:
         ``poll_s`` each, until a rebalance that is under way is over. Blocks for seconds."""
         for _ in range(_SETTLING_POLLS):
             news = self._plan.news(generations, self._progress.next_offsets())
-            if not news:
+            back = self._marks_back(generations)
+            if not (news or back):
                 return
             try:
                 if is_stable(consumer):
                     sent_mono_s = self._clock.monotonic()
-                    consumer.commit(_to_commit(news), timeout_ms=_SETTLE_WITHIN_MS)
+                    consumer.commit({**self._to_commit(news), **back}, timeout_ms=_SETTLE_WITHIN_MS)
+                    if not news:
+                        return
                     self._note_done(news, sent_mono_s)
                     continue
             except KafkaError as error:
@@ -121,10 +131,11 @@ class Offsets:
     async def hand_over(self, consumer: KafkaConsumer, leaving: Generations) -> None:
         """Commits what is durable of partitions that are being taken away, and waits for it."""
         news = self._plan.news(leaving, self._progress.next_offsets())
-        if not news:
+        back = self._marks_back(leaving)
+        if not (news or back):
             return
         sent_mono_s = self._clock.monotonic()
-        commit: Awaitable[Any] = consumer.commit_async(_to_commit(news))
+        commit: Awaitable[Any] = consumer.commit_async({**self._to_commit(news), **back})
         try:
             await commit
         except KafkaError as error:  # the next owner scores them again, under the same ids
@@ -132,6 +143,46 @@ class Offsets:
             log.warning("%s: partitions left uncommitted: %r", self._name, error)
         else:
             self._note_done(news, sent_mono_s)
+
+    def mark(
+        self,
+        consumer: KafkaConsumer,
+        generations: Generations,
+        marks: Mapping[Partition, tuple[int, str]],
+    ) -> bool:
+        """Commits again where partitions stand, with marks; whether the group took it. Blocks until
+        it is answered, for seconds at the most."""
+        if not is_stable(consumer):
+            return False
+        commit = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, text, -1)
+            for partition, (offset, text) in marks.items()
+        }
+        try:
+            consumer.commit(commit, timeout_ms=_SETTLE_WITHIN_MS)
+        except KafkaError as error:
+            self._note_failure(error)
+            return False
+        self._plan.note_done(
+            {each: (generations[each], offset) for each, (offset, _) in marks.items()}
+        )
+        return True
+
+    def _marks_back(self, leaving: Generations) -> dict[TopicPartition, OffsetAndMetadata]:
+        """What was marked and is given up in good order isn't to blame for anything."""
+        back = self._caution.to_take_back(leaving.keys(), self._progress.next_offsets())
+        return {
+            TopicPartition(*partition): OffsetAndMetadata(offset, text, -1)
+            for partition, (offset, text) in back.items()
+        }
+
+    def _to_commit(self, places: Places) -> dict[TopicPartition, OffsetAndMetadata]:
+        return {
+            TopicPartition(*partition): OffsetAndMetadata(
+                offset, self._caution.metadata(partition, offset), -1
+            )
+            for partition, (_, offset) in places.items()
+        }
 
     def _note_done(self, done: Places, sent_mono_s: float) -> None:
         self._plan.note_done(done)
@@ -147,10 +198,3 @@ class Offsets:
 def is_stable(consumer: KafkaConsumer) -> bool:
     """Whether the consumer is a member of a group that isn't rebalancing."""
     return consumer.group_metadata().state == MemberState.STABLE
-
-
-def _to_commit(places: Places) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
-        TopicPartition(*partition): OffsetAndMetadata(offset, "", -1)
-        for partition, (_, offset) in places.items()
-    }

@@ -1,0 +1,44 @@
+"""A consumer as it is made here: the options of a group's member, and where they come from."""
+
+from __future__ import annotations
+
+from kafka import KafkaConsumer
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+from pipeline.kafka.connection import MAX_RECORD_BYTES, connection_options
+from pipeline.source.kafka.options import KafkaSourceOptions
+
+_MOST_BETWEEN_POLLS_S = 60.0
+"""An intake that hangs goes on sending heartbeats, so others get its partitions only after this;
+and a rebalance waits no longer for it. kafka-python's default is five minutes."""
+_FETCH_WAIT_MS = 20
+"""kafka-python's default of 500 makes the tenth-slowest poll take 200 ms; this one 7 ms."""
+_LOOK_AT_TOPIC_EVERY_S = 30.0
+"""So late are partitions found that were added. kafka-python's default is five minutes."""
+
+
+def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
+    """Connects a consumer, which has joined no group yet. Blocks up to ten seconds.
+
+    Raises:
+        KafkaError: no broker answers, or none lets us in.
+    """
+    return KafkaConsumer(
+        **connection_options(options.address),
+        metrics_enabled=False,
+        group_id=options.group,
+        enable_auto_commit=False,
+        # Not by itself: it tells nobody what it skips.
+        auto_offset_reset="none",
+        allow_auto_create_topics=False,
+        partition_assignment_strategy=[CooperativeStickyAssignor],
+        session_timeout_ms=int(options.session_s * 1000),
+        max_poll_interval_ms=int(max(_MOST_BETWEEN_POLLS_S, options.session_s) * 1000),
+        heartbeat_interval_ms=int(options.session_s * 1000 / 5),
+        metadata_max_age_ms=int(_LOOK_AT_TOPIC_EVERY_S * 1000),
+        # Also of the group's own offsets: what a transaction is about to commit is waited for.
+        isolation_level="read_committed" if options.slot else "read_uncommitted",
+        fetch_max_wait_ms=_FETCH_WAIT_MS,
+        fetch_max_bytes=MAX_RECORD_BYTES,
+        max_partition_fetch_bytes=MAX_RECORD_BYTES,
+    )
