@@ -33,7 +33,7 @@ def made(sinks: tuple[str, ...] = (SINK,), dead_letter: str = "", **more: object
     assert strict is not None
     seat = make_seat(strict, lambda _: True, Metrics())
     clock = SystemClock()
-    return make_sinks(settings, clock, KafkaAccess(), LiveView(clock), seat)
+    return make_sinks(settings, clock, KafkaAccess(), LiveView(clock), Metrics(), seat)
 
 
 def test_one_sink_writes_all_in_strict_mode() -> None:
