@@ -33,7 +33,7 @@ def _write_the_rest(self: KafkaSink, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         at = outcome.frame.position
         if (at.topic, at.partition, at.offset) in _dropped:
-            self._outstanding[at] = self._clock.monotonic()
+            self._outstanding[at] = (self._clock.monotonic(), 0)
             self._answers.append(_Answer(self._round, outcome, None))
         else:
             kept.append(outcome)
