@@ -33,7 +33,10 @@ def test_partitions_are_shown_as_ranges(numbers: tuple[int, ...], shown: str) ->
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("kafka://h:9092/frames?grup=a", "unknown option 'grup', expected mode, max_age, group"),
+        (
+            "kafka://h:9092/frames?grup=a",
+            "unknown option 'grup', expected mode, slot, max_age, group",
+        ),
         ("clip.mp4", "expected kafka://HOST:PORT"),
         ("kafka://me:secret@h:9092/frames", "come from the settings"),
     ],

@@ -19,7 +19,6 @@ from tests.kafka.broker import LocalBroker
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
 ]
 
 

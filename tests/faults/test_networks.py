@@ -22,8 +22,6 @@ pytestmark = [
     pytest.mark.faults,
     pytest.mark.timeout(400),
     needs_namespaces,
-    # kafka-python 3.0.12 leaves the sockets of vain attempts to connect to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
 ]
 
 FRAMES_PER_S = 100

@@ -20,8 +20,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.faults,
     pytest.mark.timeout(500),
-    # kafka-python 3.0.12 leaves the sockets of vain attempts to connect to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
 ]
 
 OUTAGE_S = 180

@@ -23,8 +23,6 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
     pytest.mark.faults,
-    # The sockets of a worker that was killed, which kafka-python leaves to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
 ]
 
 FREE_BYTES = 64 << 10

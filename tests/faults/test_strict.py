@@ -19,8 +19,6 @@ from tests.support import wait_until
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    # kafka-python 3.0.12 leaves the sockets of vain attempts to connect to the garbage collector.
-    pytest.mark.filterwarnings("ignore:.*unclosed <socket:ResourceWarning"),
 ]
 
 LONGER_THAN_A_TRANSACTION_S = 30

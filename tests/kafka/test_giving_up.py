@@ -19,7 +19,6 @@ pytestmark = pytest.mark.kafka
 
 
 # kafka-python lets go of sockets that didn't connect without closing them.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_producer_that_cannot_deliver_ends_and_delivers_nothing_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
