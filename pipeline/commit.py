@@ -44,7 +44,7 @@ class Ledger:
         Raises:
             ValueError: its offset isn't above those before it in this assignment.
         """
-        partition = (position.topic, position.partition)
+        partition = position.topic_partition
         assignment = self._assignments.get(partition)
         if assignment is None or position.generation > assignment.generation:
             if assignment is not None:
@@ -58,7 +58,7 @@ class Ledger:
 
     def finish(self, position: Position) -> bool:
         """Notes a durable outcome; False if it is of an older assignment, unknown or known."""
-        assignment = self._assignments.get((position.topic, position.partition))
+        assignment = self._assignments.get(position.topic_partition)
         if assignment is None or position.generation != assignment.generation:
             return False
         pending, finished = assignment.pending, assignment.finished
@@ -78,7 +78,7 @@ class Ledger:
 
     def is_current(self, position: Position) -> bool:
         """Whether a frame is of its partition's present assignment."""
-        assignment = self._assignments.get((position.topic, position.partition))
+        assignment = self._assignments.get(position.topic_partition)
         return assignment is not None and assignment.generation == position.generation
 
     def in_flight_of(self, partition: Partition) -> int:

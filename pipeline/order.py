@@ -24,7 +24,7 @@ def stream_of(frame: Frame) -> Hashable:
 def partition_of(frame: Frame) -> Hashable:
     """The line that a frame stands in where it is written together with its offset: its
     partition's, and so that of all the streams there."""
-    return frame.position.topic, frame.position.partition
+    return frame.position.topic_partition
 
 
 class StreamOrder:

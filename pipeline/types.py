@@ -57,6 +57,11 @@ class Position:
     offset: int
     generation: int = 0
 
+    @property
+    def topic_partition(self) -> tuple[str, int]:
+        """Its partition, by which frames are counted and committed."""
+        return self.topic, self.partition
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -32,13 +32,10 @@ class Unsettled:
     def __len__(self) -> int:
         return len(self._line)
 
-    def __contains__(self, outcome: Outcome) -> bool:
-        return outcome.frame.position in self._line
-
     @property
     def partitions(self) -> frozenset[Partition]:
         """Those of all outcomes in the line."""
-        return frozenset(map(_partition, self._line.values()))
+        return frozenset(position.topic_partition for position in self._line)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Appends those that aren't in the line yet."""
@@ -62,7 +59,7 @@ class Unsettled:
             if outcomes and (len(outcomes) == most or left_bytes < 0):
                 break
             outcomes.append(outcome)
-            next_offsets[_partition(outcome)] = position.offset + 1
+            next_offsets[position.topic_partition] = position.offset + 1
         return Batch(outcomes, next_offsets, foreign)
 
     def settle(self, outcomes: Iterable[Outcome]) -> None:
@@ -76,10 +73,5 @@ class Unsettled:
         return [
             outcome
             for position, outcome in self._line.items()
-            if position.offset < committed.get(_partition(outcome), 0)
+            if position.offset < committed.get(position.topic_partition, 0)
         ]
-
-
-def _partition(outcome: Outcome) -> Partition:
-    at = outcome.frame.position
-    return at.topic, at.partition

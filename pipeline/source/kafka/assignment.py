@@ -61,7 +61,7 @@ class Assignment(AsyncConsumerRebalanceListener):
 
     def is_current(self, position: Position) -> bool:
         """Whether a frame was polled in its partition's present assignment to us."""
-        partition = (position.topic, position.partition)
+        partition = position.topic_partition
         return self.owns(partition) and position.generation == self.generation(partition)
 
     def generation(self, partition: Partition) -> int:

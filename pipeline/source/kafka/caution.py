@@ -86,23 +86,21 @@ class Caution:
     def choose(self, carried: deque[Frame], room: int) -> tuple[list[Frame], dict[Partition, int]]:
         """Takes up to ``room`` frames out of ``carried`` that may be handed out now; and the
         offsets to mark before that, by partition."""
-        if not self.is_on_guard:
-            chosen = [carried.popleft() for _ in range(min(room, len(carried)))]
-        elif not room or self._progress.in_flight_of(None):
-            return [], {}
-        else:
+        if self.is_on_guard:
+            if not room or self._progress.in_flight_of(None):
+                return [], {}
             self._is_alone_out = False
             suspect = next((each for each in carried if self._is_suspect(each)), None)
-            if suspect is None:
-                chosen = [carried.popleft() for _ in range(min(room, len(carried)))]
-            else:
+            if suspect is not None:
                 carried.remove(suspect)
                 return self._alone(suspect)
+        chosen = [carried.popleft() for _ in range(min(room, len(carried)))]
         first: dict[Partition, int] = {}
         if self._is_on:
             for frame in chosen:
-                if _of(frame) not in self._taken:
-                    first.setdefault(_of(frame), frame.position.offset)
+                at = frame.position
+                if at.topic_partition not in self._taken:
+                    first.setdefault(at.topic_partition, at.offset)
         return chosen, first
 
     def marks(self, first: Mapping[Partition, int]) -> dict[Partition, tuple[int, str]]:
@@ -146,7 +144,7 @@ class Caution:
         }
 
     def _alone(self, frame: Frame) -> tuple[list[Frame], dict[Partition, int]]:
-        partition, offset = _of(frame), frame.position.offset
+        partition, offset = frame.position.topic_partition, frame.position.offset
         mark = self._of(partition)
         self._is_alone_out = True
         if mark.treatment(offset) != "rejected":
@@ -158,7 +156,7 @@ class Caution:
         return [replace(frame, defect=said, defect_reason="unfinished")], {}
 
     def _is_suspect(self, frame: Frame) -> bool:
-        partition, offset = _of(frame), frame.position.offset
+        partition, offset = frame.position.topic_partition, frame.position.offset
         if self._of(partition).treatment(offset) != "together":
             return True
         self._marks[partition] = self._of(partition).passed(offset)
@@ -177,7 +175,3 @@ class Caution:
     def _forget(self, partition: Partition) -> None:
         for known in (self._generations, self._marks, self._taken, self._ends):
             known.pop(partition, None)
-
-
-def _of(frame: Frame) -> Partition:
-    return frame.position.topic, frame.position.partition

@@ -272,7 +272,7 @@ class KafkaSource:
             self._is_wedged = True
             raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
         carried = (frame.position for frame in self._carried)
-        self._offsets.note_idle(views, {(each.topic, each.partition) for each in carried})
+        self._offsets.note_idle(views, {each.topic_partition for each in carried})
         for view in views:
             self._gauges.show_lag(view, self._offsets.next_offset(view), self._clock.now())
         newest = self._gauges.newest

@@ -117,7 +117,7 @@ class Offsets:
     def take_back(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
         """Commits that nothing is done: what stands under these offsets now is unread, and it may
         be some seconds since it was put there. Blocks for seconds."""
-        beginnings = {TopicPartition(*each): OffsetAndMetadata(0, "", -1) for each in partitions}
+        beginnings = _request(dict.fromkeys(partitions, (0, "")))
         try:
             consumer.commit(beginnings, timeout_ms=_SETTLE_WITHIN_MS)
         except KafkaError as error:
@@ -154,12 +154,8 @@ class Offsets:
         it is answered, for seconds at the most."""
         if not is_stable(consumer):
             return False
-        commit = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, text, -1)
-            for partition, (offset, text) in marks.items()
-        }
         try:
-            consumer.commit(commit, timeout_ms=_SETTLE_WITHIN_MS)
+            consumer.commit(_request(marks), timeout_ms=_SETTLE_WITHIN_MS)
         except KafkaError as error:
             self._note_failure(error)
             return False
@@ -170,19 +166,15 @@ class Offsets:
 
     def _marks_back(self, leaving: Generations) -> dict[TopicPartition, OffsetAndMetadata]:
         """What was marked and is given up in good order isn't to blame for anything."""
-        back = self._caution.to_take_back(leaving.keys(), self._progress.next_offsets())
-        return {
-            TopicPartition(*partition): OffsetAndMetadata(offset, text, -1)
-            for partition, (offset, text) in back.items()
-        }
+        return _request(self._caution.to_take_back(leaving.keys(), self._progress.next_offsets()))
 
     def _to_commit(self, places: Places) -> dict[TopicPartition, OffsetAndMetadata]:
-        return {
-            TopicPartition(*partition): OffsetAndMetadata(
-                offset, self._caution.metadata(partition, offset), -1
-            )
-            for partition, (_, offset) in places.items()
-        }
+        return _request(
+            {
+                partition: (offset, self._caution.metadata(partition, offset))
+                for partition, (_, offset) in places.items()
+            }
+        )
 
     def _note_done(self, done: Places, sent_mono_s: float) -> None:
         self._plan.note_done(done)
@@ -193,6 +185,16 @@ class Offsets:
         """A commit of a generation that is over fails: the next owner commits these frames."""
         self._metrics.commits.labels("failed").inc()
         log.info("%s: not committed: %r", self._name, error)
+
+
+def _request(
+    places: Mapping[Partition, tuple[int, str]],
+) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Offsets and their metadata, as kafka-python takes them."""
+    return {
+        TopicPartition(*partition): OffsetAndMetadata(offset, text, -1)
+        for partition, (offset, text) in places.items()
+    }
 
 
 def is_stable(consumer: KafkaConsumer) -> bool:
