@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import has_topic
-from tests.faults.arena import Arena, is_true_within
+from tests.faults.arena import Arena, is_true_within, series_count
 from tests.flow.process import Headrace
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
@@ -55,16 +55,30 @@ def storm(arena: Arena, *, rounds: int = 6, every_s: float = 2.0, drain_s: float
 
 
 def handover(arena: Arena, *, drain_s: float = 60) -> None:
-    """A second worker comes while the first has its hands full, and takes half of the partitions;
-    then the first one goes."""
-    arena.feeder.feed(8000)
+    """A second worker comes while the first has its hands full, however long that takes, and gets
+    half of the partitions; then the first one goes."""
+    has_come = threading.Event()
+    arena.feeder.feed(4000)
     first = arena.start()
     arena.until_scored(100)
-    arena.start().until_ready()
+    feeding = threading.Thread(target=_keep_full, args=(arena, has_come), name="feeder")
+    feeding.start()
+    try:
+        second = arena.start().until_ready()
+        is_true_within(lambda: series_count(second, "headrace_consumer_lag_records"), 60)
+    finally:
+        has_come.set()
+        feeding.join()
     at = arena.scored() + 1500
     is_true_within(lambda: arena.scored() >= at, 10)
     arena.stop(first)
     is_true_within(arena.is_all_done, drain_s)
+
+
+def _keep_full(arena: Arena, until: threading.Event) -> None:
+    while not until.wait(0.2):
+        if len(arena.feeder.log) - arena.scored() < 3000:
+            arena.feeder.feed(1000)
 
 
 def swaps(arena: Arena, *, times: int = 20, every_s: float = 0.4, drain_s: float = 60) -> Headrace:
