@@ -18,6 +18,8 @@ _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
 # SOF0..SOF15 without DHT (C4), JPG (C8) and DAC (CC), which share the range.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_HUFFMAN_CODED = frozenset({0xC0, 0xC1, 0xC2})
+_START_OF_SCAN = 0xDA
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations whose picture lies on its side: width and height change places."""
@@ -25,11 +27,16 @@ _TURNED = frozenset({5, 6, 7, 8})
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What an image says of itself: its type, and its size in pixels as it is meant to be seen."""
+    """What an image says of itself: its type, and its size in pixels as it is meant to be seen.
+
+    ``is_plain``: a JPEG that every decoder understands in the same way: baseline or progressive, of
+    one or three components with eight bits, and no EXIF that might turn it.
+    """
 
     kind: ImageKind
     width: int
     height: int
+    is_plain: bool = False
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -78,7 +85,9 @@ def _read_webp(data: bytes) -> ImageHeader:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:
-    at, orientation = 2, 1
+    at, orientation, has_exif = 2, 1, False
+    width = height = 0
+    is_common = False
     while True:
         if data[at] != 0xFF:
             raise FrameRejected("corrupt", f"no JPEG marker at byte {at}")
@@ -90,16 +99,23 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             at += 2
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
+        if marker == _START_OF_SCAN:
+            break
+        if length < 2:
+            raise FrameRejected("corrupt", f"the JPEG has an impossible segment at byte {at}")
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            if orientation in _TURNED:
-                width, height = height, width
-            return _checked("jpeg", width, height)
-        if marker == 0xDA or length < 2:
-            raise FrameRejected("corrupt", "the JPEG has no frame header before its scan")
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
+            is_common = marker in _HUFFMAN_CODED and precision == 8 and components in {1, 3}
+            _checked("jpeg", width, height)
+        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
+            has_exif = True
             orientation = _exif_orientation(data[at + 10 : at + 2 + length])
         at += 2 + length
+    if not width:
+        raise FrameRejected("corrupt", "the JPEG has no frame header before its scan")
+    if orientation in _TURNED:
+        width, height = height, width
+    return ImageHeader("jpeg", width, height, is_plain=is_common and not has_exif)
 
 
 def _exif_orientation(tiff: bytes) -> int:

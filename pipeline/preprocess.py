@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import FrameRejected
 from pipeline.image_header import ImageHeader, read_header
+from pipeline.jpeg import decode_plain_jpeg
 from pipeline.opencv import MAX_IMAGE_PIXELS, cv2
 from pipeline.types import ImageHwc
 
@@ -141,9 +142,12 @@ def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> Imag
     Raises:
         FrameRejected: ``corrupt``.
     """
-    encoded = np.frombuffer(data, np.uint8)
+    reduction = dct_reduction(header, spec)
+    plain_hwc = decode_plain_jpeg(data, header, reduction)
+    if plain_hwc is not None:
+        return plain_hwc
     try:
-        image_hwc = cv2.imdecode(encoded, _REDUCED_READ[dct_reduction(header, spec)])
+        image_hwc = cv2.imdecode(np.frombuffer(data, np.uint8), _REDUCED_READ[reduction])
     except cv2.error as cause:
         raise FrameRejected("corrupt", f"the {header.kind} can't be decoded: {cause}") from cause
     if image_hwc is None:
