@@ -32,8 +32,6 @@ MAX_RECORD_BYTES = 16 << 20
 _CONNECT_WITHIN_MS = 10_000
 _CLOSE_WITHIN_S = 5.0
 _ANSWER_WITHIN_S = 30.0
-_LINGER_MS = 5
-"""Records that come one by one share a request; a result is that much later at the most."""
 _MOST_RECONNECT_BACKOFF_MS = 1_000
 """kafka-python's default of 30 s keeps a client silent for most of a minute after its broker is
 back (measured: 52 to 58 s)."""
@@ -131,7 +129,6 @@ def make_producer(address: KafkaAddress, deliver_within_s: float, **more: Any) -
         metrics_enabled=False,
         enable_idempotence=True,
         acks="all",
-        linger_ms=_LINGER_MS,
         max_request_size=MAX_RECORD_BYTES,
         delivery_timeout_ms=int(deliver_within_s * 1000),
         # Its default of 30 s is refused where a delivery has less than that.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
@@ -15,7 +14,7 @@ from pipeline.journal import Journal
 from pipeline.metrics import Metrics
 from pipeline.retry import Backoff
 from pipeline.sink.base import Sink
-from pipeline.types import Outcome, Rejected, Scored
+from pipeline.types import Outcome, Position, Rejected, Scored
 from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
@@ -24,7 +23,9 @@ _AT_ONCE = 64
 _SINK_PATIENCE = 2.0
 """Connecting to a Kafka cluster that hardly answers takes most of half a minute."""
 _WAIT_S = 0.05
-"""Longest wait for outcomes while some are outstanding in an asynchronous sink."""
+_LOOK_S = 0.005
+"""So often is an asynchronous sink asked what is durable. Outcomes that come meanwhile don't wait for
+that: a wait inside the sink held each one up until those before it were acknowledged."""
 
 
 class SinkStage:
@@ -50,7 +51,7 @@ class SinkStage:
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._outstanding: deque[Outcome] = deque()
+        self._outstanding: dict[Position, Outcome] = {}
         self._losing_since_mono_s: float | None = None
         self._abandoned = threading.Event()
         self.calls = CallWatch(clock)
@@ -66,14 +67,16 @@ class SinkStage:
         try:
             while True:
                 try:
-                    taken = self._outcomes.get_many(_AT_ONCE, _WAIT_S)
+                    taken = self._outcomes.get_many(
+                        _AT_ONCE, _LOOK_S if self._outstanding else _WAIT_S
+                    )
                 except TimeoutError:
                     taken = []
                 except ChannelClosed:
                     break
                 self._write([each for some in taken for each in some], retry_for_s)
             while self._outstanding and not self._abandoned.is_set():
-                self._finish_durable(retry_for_s)
+                self._finish_durable(retry_for_s, _WAIT_S)
         finally:
             self._sink.close()
             self._dead_letters.close()
@@ -91,10 +94,10 @@ class SinkStage:
             if rejected:
                 self._write_dead_letters(rejected, retry_for_s)
             self._retrying(self._sink, lambda: self._sink.write(ready), retry_for_s)
-            self._outstanding.extend(ready)
+            self._outstanding.update((each.frame.position, each) for each in ready)
             self._duration_s(self._clock.monotonic() - started)
         if self._outstanding:
-            self._finish_durable(retry_for_s)
+            self._finish_durable(retry_for_s, 0.0)
         self.is_waiting = bool(self._outstanding)
 
     def _write_dead_letters(self, rejected: Sequence[Outcome], retry_for_s: float) -> None:
@@ -103,7 +106,7 @@ class SinkStage:
         left = list(rejected)
         self._retrying(sink, lambda: sink.write(left), retry_for_s)
         while left:
-            durable = self._collect(sink, left, retry_for_s)
+            durable = self._collect(sink, left, retry_for_s, _WAIT_S)
             for each in durable:
                 if isinstance(each, Rejected):
                     self._metrics.dead_letters.labels(each.reason).inc()
@@ -111,17 +114,12 @@ class SinkStage:
             if left and self._abandoned.is_set():
                 raise StageFailed(f"{sink.name}: abandoned with {len(left)} dead letters unwritten")
 
-    def _finish_durable(self, retry_for_s: float) -> None:
-        durable = self._collect(self._sink, list(self._outstanding), retry_for_s)
+    def _finish_durable(self, retry_for_s: float, wait_s: float) -> None:
+        durable = self._collect(self._sink, self._outstanding.values(), retry_for_s, wait_s)
         if not durable:
             return
-        if len(durable) == len(self._outstanding):  # a sink that acknowledges at once
-            self._outstanding.clear()
-        else:
-            finished = {each.frame.position for each in durable}
-            self._outstanding = deque(
-                each for each in self._outstanding if each.frame.position not in finished
-            )
+        for each in durable:
+            self._outstanding.pop(each.frame.position, None)
         self._journal.finish(durable)
         now = self._clock.monotonic()
         self._metrics.frame_latency.observe_many(
@@ -129,12 +127,12 @@ class SinkStage:
         )
 
     def _collect(
-        self, sink: Sink, outstanding: list[Outcome], retry_for_s: float
+        self, sink: Sink, outstanding: Collection[Outcome], retry_for_s: float, wait_s: float
     ) -> Sequence[Outcome]:
         """What became durable; writes all that is outstanding again where the sink lost it."""
         try:
             with self.calls.call(f"{sink.name}: a collect", _SINK_PATIENCE):
-                durable = sink.collect(_WAIT_S)
+                durable = sink.collect(wait_s)
             if durable:
                 self._losing_since_mono_s = None
             return durable
@@ -148,7 +146,7 @@ class SinkStage:
                 ) from error
             log.warning("%s lost results (%s): writing them again", sink.name, error)
             self._metrics.sink_retries.inc()
-            self._retrying(sink, lambda: sink.write(outstanding), retry_for_s)
+            self._retrying(sink, lambda: sink.write(list(outstanding)), retry_for_s)
             return ()
 
     def _retrying(self, sink: Sink, write: Callable[[], None], retry_for_s: float) -> None:

@@ -101,6 +101,39 @@ def test_a_frame_is_finished_only_when_its_row_is_durable() -> None:
     assert bench.journal.counts().in_flight == 0
 
 
+class SlowToAcknowledge(NullSink):
+    """It takes what is written at once; that it is durable it says when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken = 0
+        self.let = threading.Event()
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        super().write(outcomes)
+        self.taken += len(outcomes)
+
+    def collect(self, timeout_s: float) -> Sequence[Outcome]:
+        return super().collect(0.0) if self.let.wait(1000 * timeout_s) else ()
+
+
+def test_a_row_is_written_while_those_before_it_are_not_yet_durable() -> None:
+    sink = SlowToAcknowledge()
+    bench = Bench(sink, count=2)
+    first, second = (scored(each) for each in bench.frames)
+    stage = threading.Thread(target=bench.stage.run, args=(20.0,), daemon=True)
+    stage.start()
+    bench.outcomes.put([first])
+    wait_until(lambda: sink.taken == 1)
+    bench.outcomes.put([second])
+    wait_until(lambda: sink.taken == 2)
+    assert bench.journal.counts().in_flight == 2
+    sink.let.set()
+    bench.outcomes.close()
+    stage.join()
+    assert bench.journal.counts().in_flight == 0
+
+
 def test_a_sink_that_stays_away_ends_the_stage_and_nothing_is_committed() -> None:
     bench = Bench(FlakySink(refuse=10**6))
     with pytest.raises(StageFailed, match="gave up after"):
