@@ -24,8 +24,8 @@ _SINK_PATIENCE = 2.0
 """Connecting to a Kafka cluster that hardly answers takes most of half a minute."""
 _WAIT_S = 0.05
 _LOOK_S = 0.005
-"""So often is an asynchronous sink asked what is durable. Outcomes that come meanwhile don't wait for
-that: a wait inside the sink held each one up until those before it were acknowledged."""
+"""So often is an asynchronous sink asked what is durable. Outcomes that come meanwhile don't wait
+for that: a wait inside the sink held each one up until those before it were acknowledged."""
 
 
 class SinkStage:
