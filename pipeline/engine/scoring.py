@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -42,6 +42,10 @@ class Ranking(Sequence[Prediction]):
             return tuple(self)[index]
         class_id = self.class_ids[index]
         return Prediction(self.labels[class_id], class_id, self.confidences[index])
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for class_id, confidence in zip(self.class_ids, self.confidences, strict=True):
+            yield Prediction(self.labels[class_id], class_id, confidence)
 
     def __len__(self) -> int:
         return len(self.class_ids)
