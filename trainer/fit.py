@@ -173,6 +173,8 @@ def fit(
     if resume and run.has_checkpoint:
         run.restore_last(state, identity)
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")
+    elif resume:
+        progress.say(f"no epoch is kept in {run.path}: beginning with the first")
     try:
         while state.epoch < settings.epochs:
             report = _one_epoch(training, state, progress)

@@ -120,6 +120,10 @@ def choose_device(name: str) -> str:
 def _run_folder(job: TrainJob) -> RunFolder:
     if job.run is not None:
         run = RunFolder(job.run)
+        if job.run.exists() and not job.run.is_dir():
+            raise ConfigError(
+                f"--run is {job.run}, which is no folder. Give a folder, or a new name."
+            )
         if run.has_checkpoint and not job.resume:
             raise ConfigError(
                 f"{job.run} holds a run already. Go on with --resume, or give another --run."

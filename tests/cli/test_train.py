@@ -193,3 +193,18 @@ def test_the_demos_loop_ends_at_once_on_sigterm(tmp_path: Path):
         assert json.loads(process.stdout.readline())["event"] == "published"
         process.terminate()
         assert process.wait(30) == 0
+
+
+def test_a_run_that_is_a_file_is_refused_before_anything_is_done(tmp_path: Path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ConfigError, match="no folder"):
+        train("--epochs", "1", "--run", str(tmp_path / "notes"))
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_a_resume_that_finds_nothing_says_that_it_begins(tmp_path: Path):
+    ran = CliRunner().invoke(
+        app, [*SMALL, "--epochs", "1", "--run", str(tmp_path / "new"), "--resume"]
+    )
+    assert ran.exit_code == 0
+    assert "no epoch is kept in" in ran.stderr
