@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.future import Future
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.clock import ManualClock, SystemClock
@@ -21,6 +24,7 @@ from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.offsets import Offsets
 from pipeline.source.kafka.plan import CommitPlan
 from pipeline.source.kafka.watch import PartitionView
+from tests.kafka.broker import LocalBroker
 from tests.kafka.member import Member
 from tests.kafka.topics import PICTURES, Topics
 from tests.support import wait_until
@@ -62,6 +66,27 @@ def test_a_member_that_comes_and_goes_while_the_other_is_paused_loses_and_double
         ours += member.finish(member.read(len(sent) - len(ours) - len(theirs)))
     assert sorted(ours + theirs) == sorted(sent)
     assert topics.committed() == len(sent)
+
+
+@pytest.mark.slow
+def test_while_a_broker_does_not_answer_nothing_piles_up() -> None:
+    with LocalBroker() as broker:
+        topics = Topics(broker.address)
+        sent = topics.send_pictures(8)
+        with Member(topics) as member:
+            member.finish(member.read(len(sent)))
+            before = futures()
+            with broker.frozen():
+                until = time.monotonic() + 5  # several heartbeats, within the session
+                while time.monotonic() < until:
+                    member.poll(50)
+                assert futures() - before < 500
+
+
+def futures() -> int:
+    """How many of kafka-python's futures there are."""
+    gc.collect()
+    return sum(type(each) is Future for each in gc.get_objects())
 
 
 def test_who_was_silent_for_a_session_takes_no_frame_before_joining_again(topics: Topics) -> None:

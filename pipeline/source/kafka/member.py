@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 
@@ -16,6 +18,8 @@ _FETCH_WAIT_MS = 20
 _LOOK_AT_TOPIC_EVERY_S = 30.0
 """So late are partitions found that were added. kafka-python's default is five minutes."""
 
+_SHORTEST_WAIT_S = 0.05
+
 
 def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
     """Connects a consumer, which has joined no group yet. Blocks up to ten seconds.
@@ -23,7 +27,7 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
     Raises:
         KafkaError: no broker answers, or none lets us in.
     """
-    return KafkaConsumer(
+    consumer = KafkaConsumer(
         **connection_options(options.address),
         metrics_enabled=False,
         group_id=options.group,
@@ -42,3 +46,18 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
         fetch_max_bytes=MAX_RECORD_BYTES,
         max_partition_fetch_bytes=MAX_RECORD_BYTES,
     )
+    _never_spin(consumer)
+    return consumer
+
+
+def _never_spin(consumer: Any) -> None:
+    """While a heartbeat is overdue, as its broker doesn't answer, kafka-python 3.0.12 waits for
+    records no time at all, again and again: a core is busy, and what each round leaves with the
+    fetch that is out (futures, an error and its frames) takes ten megabytes a second."""
+    coordinator = consumer._coordinator
+    due_s = coordinator.time_to_next_poll
+
+    def time_to_next_poll() -> float:
+        return max(_SHORTEST_WAIT_S, due_s())
+
+    coordinator.time_to_next_poll = time_to_next_poll
