@@ -7,6 +7,7 @@ third edition (IHDR, 11.2.1), WebP is RFC 9649 (2.5 to 2.7).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ _JPEG_MAGIC = b"\xff\xd8\xff"
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_CODED = frozenset({0xC0, 0xC1, 0xC2})
 _START_OF_SCAN = 0xDA
+_APP1 = 0xE1
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations whose picture lies on its side: width and height change places."""
@@ -85,9 +87,36 @@ def _read_webp(data: bytes) -> ImageHeader:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:
-    at, orientation, has_exif = 2, 1, False
+    orientation, has_exif, is_plain = 1, False, False
     width = height = 0
-    is_common = False
+    try:
+        for marker, body, length in _segments(data):
+            if marker in _START_OF_FRAME:
+                precision, height, width, components = struct.unpack_from(">BHHB", data, body)
+                _checked("jpeg", width, height)
+                is_plain = marker in _HUFFMAN_CODED and precision == 8 and components in {1, 3}
+            elif marker == _APP1 and data[body : body + 6] == b"Exif\x00\x00":
+                has_exif = True
+                orientation = _exif_orientation(data[body + 6 : body + length])
+    except (FrameRejected, struct.error, IndexError):
+        if not width:
+            raise
+        is_plain = False  # decoders go on behind many an oddity
+    if not width:
+        raise FrameRejected("corrupt", "the JPEG has no frame header before its scan")
+    if orientation in _TURNED:
+        width, height = height, width
+    return ImageHeader("jpeg", width, height, is_plain and not has_exif)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments before the first scan: marker, where the body begins, and its bytes.
+
+    Raises:
+        FrameRejected: ``corrupt``; something else is there.
+        IndexError, struct.error: the bytes end.
+    """
+    at = 2
     while True:
         if data[at] != 0xFF:
             raise FrameRejected("corrupt", f"no JPEG marker at byte {at}")
@@ -100,22 +129,11 @@ def _read_jpeg(data: bytes) -> ImageHeader:
             continue
         (length,) = struct.unpack_from(">H", data, at + 2)
         if marker == _START_OF_SCAN:
-            break
-        if length < 2:
-            raise FrameRejected("corrupt", f"the JPEG has an impossible segment at byte {at}")
-        if marker in _START_OF_FRAME:
-            precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
-            is_common = marker in _HUFFMAN_CODED and precision == 8 and components in {1, 3}
-            _checked("jpeg", width, height)
-        elif marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\x00\x00":
-            has_exif = True
-            orientation = _exif_orientation(data[at + 10 : at + 2 + length])
+            return
+        if not marker or length < 2:
+            raise FrameRejected("corrupt", f"no JPEG segment at byte {at}")
+        yield marker, at + 4, length - 2
         at += 2 + length
-    if not width:
-        raise FrameRejected("corrupt", "the JPEG has no frame header before its scan")
-    if orientation in _TURNED:
-        width, height = height, width
-    return ImageHeader("jpeg", width, height, is_plain=is_common and not has_exif)
 
 
 def _exif_orientation(tiff: bytes) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import simplejpeg
 
 from pipeline.image_header import ImageHeader
+from pipeline.opencv import MAX_IMAGE_PIXELS
 from pipeline.types import ImageHwc
 
 _UNAMBIGUOUS = 16
@@ -21,11 +22,13 @@ def decode_plain_jpeg(data: bytes, header: ImageHeader, reduction: int) -> Image
     """
     if not header.is_plain or max(header.width, header.height) < _UNAMBIGUOUS:
         return None
+    if header.width * header.height > MAX_IMAGE_PIXELS:  # OpenCV's own limit holds for it too
+        return None
     height, width = -(-header.height // reduction), -(-header.width // reduction)
     image_hwc = np.empty((height, width, 3), np.uint8)
     try:
-        # Of the scales that leave this height and width it takes the smallest, which is this one;
-        # were it larger than the header says, it wouldn't fit into the buffer.
+        # Of the scales that leave this height and width it takes the smallest, which is this one.
+        # Strictly: at the least oddity it gives up, before it decodes where that is in the header.
         image_hwc = simplejpeg.decode_jpeg(
             data,
             "RGB",
@@ -33,6 +36,7 @@ def decode_plain_jpeg(data: bytes, header: ImageHeader, reduction: int) -> Image
             min_width=width,
             min_factor=reduction,
             buffer=image_hwc,
+            strict=True,
         )
     except ValueError:
         return None

@@ -53,6 +53,16 @@ class _Answer:
     error: BaseException | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A record that is on its way, with the bytes of its key and value."""
+
+    outcome: Outcome
+    round: int
+    at_mono_s: float
+    size_bytes: int
+
+
 class KafkaSink:
     """Writes a record for each outcome: idempotent, acknowledged by all replicas in sync, in each
     key's order. See ``Sink``.
@@ -86,7 +96,7 @@ class KafkaSink:
         self._deliver_within_s = deliver_within_s
         self._producer: KafkaProducer | None = None
         self._round = 0
-        self._outstanding: dict[Position, tuple[float, int]] = {}
+        self._outstanding: dict[Position, _Sent] = {}
         self._in_flight_bytes = 0
         self._answers: deque[_Answer] = deque()
         self._failure: BaseException | None = None
@@ -113,21 +123,33 @@ class KafkaSink:
         """See ``Sink.write``. What is on its way already isn't sent again."""
         producer = self._producer or self._connect()
         now = self._clock.monotonic()
-        for outcome in outcomes:
-            position = outcome.frame.position
-            if position in self._outstanding:
-                continue
-            record = self._form(outcome)
-            try:
-                with kafka_errors(self._address, SinkUnavailable):
-                    future = self._send(producer, record)
-            except SinkUnavailable:
-                self._give_up()
-                raise
-            size_bytes = len(record.key or b"") + len(record.value)
-            self._outstanding[position] = (now, size_bytes)
-            self._in_flight_bytes += size_bytes
-            self._follow(future, outcome)
+        try:
+            for outcome in (*self._lost(), *outcomes):
+                self._write_one(producer, outcome, now)
+        except SinkUnavailable:
+            self._give_up()
+            raise
+
+    def _write_one(self, producer: KafkaProducer, outcome: Outcome, now: float) -> None:
+        position = outcome.frame.position
+        before = self._outstanding.get(position)
+        if before is not None and before.round == self._round:
+            return
+        record = self._form(outcome)
+        with kafka_errors(self._address, SinkUnavailable):
+            future = self._send(producer, record)
+        size_bytes = len(record.key or b"") + len(record.value)
+        self._outstanding[position] = _Sent(outcome, self._round, now, size_bytes)
+        self._in_flight_bytes += size_bytes
+        self._follow(future, outcome)
+
+    def _lost(self) -> Sequence[Outcome]:
+        """What was on its way with a producer that failed at a later write: the caller knows of
+        that write alone."""
+        oldest = next(iter(self._outstanding.values()), None)
+        if oldest is None or oldest.round == self._round:
+            return ()
+        return [sent.outcome for sent in self._outstanding.values() if sent.round != self._round]
 
     def collect(self, timeout_s: float) -> Sequence[Outcome]:
         """See ``Sink.collect``."""
@@ -144,7 +166,7 @@ class KafkaSink:
             if answer.error is not None:
                 self._failure = self._failure or answer.error
             elif sent := self._outstanding.pop(answer.outcome.frame.position, None):
-                self._in_flight_bytes -= sent[1]
+                self._in_flight_bytes -= sent.size_bytes
                 durable.append(answer.outcome)
         if durable:  # those are safe, whatever became of the others
             return durable
@@ -152,6 +174,7 @@ class KafkaSink:
         if self._failure is not None:
             failure = self._failure
             self._give_up()
+            self._outstanding.clear()  # the caller writes all again
             if isinstance(failure, MessageSizeTooLargeError):
                 raise StageFailed(
                     f"{self.name}: a record is larger than the topic takes, and will be the next"
@@ -205,7 +228,7 @@ class KafkaSink:
     def _overdue(self) -> KafkaError | None:
         """Why no acknowledgement is to be waited for any longer."""
         oldest = next(iter(self._outstanding.values()), None)
-        waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest[0]
+        waited_s = 0.0 if oldest is None else self._clock.monotonic() - oldest.at_mono_s
         if waited_s > self._deliver_within_s + _OVERDUE_AFTER_S:
             return KafkaTimeoutError("no acknowledgement, and none will come")
         if waited_s > _RENEWED_AFTER_S and self._address.access.stamp() != self._stamp:
@@ -218,7 +241,6 @@ class KafkaSink:
         if producer is not None:
             close_producer(producer, flush_s=0.0)
         self._round += 1
-        self._outstanding.clear()
         self._in_flight_bytes = 0
         self._failure = None
 

@@ -58,7 +58,7 @@ def handover(arena: Arena, *, drain_s: float = 60) -> None:
     """A second worker comes while the first has its hands full, however long that takes, and gets
     half of the partitions; then the first one goes."""
     has_come = threading.Event()
-    arena.feeder.feed(4000)
+    arena.feeder.feed(500)
     first = arena.start()
     arena.until_scored(100)
     feeding = threading.Thread(target=_keep_full, args=(arena, has_come), name="feeder")
@@ -69,16 +69,18 @@ def handover(arena: Arena, *, drain_s: float = 60) -> None:
     finally:
         has_come.set()
         feeding.join()
-    at = arena.scored() + 1500
+    at = arena.scored() + 200
     is_true_within(lambda: arena.scored() >= at, 10)
     arena.stop(first)
     is_true_within(arena.is_all_done, drain_s)
 
 
 def _keep_full(arena: Arena, until: threading.Event) -> None:
-    while not until.wait(0.2):
-        if len(arena.feeder.log) - arena.scored() < 3000:
-            arena.feeder.feed(1000)
+    """Sends little at a time: of a long backlog all frames in flight may be of one partition, and
+    that may be one that stays."""
+    while not until.wait(0.05):
+        if len(arena.feeder.log) - arena.scored() < 500:
+            arena.feeder.feed(250)
 
 
 def swaps(arena: Arena, *, times: int = 20, every_s: float = 0.4, drain_s: float = 60) -> Headrace:

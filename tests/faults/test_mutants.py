@@ -33,9 +33,9 @@ class Case:
 
 MUTANTS = {
     "ignore_failed_future": Case(scenarios.refused_results, "forgotten"),
-    "drop_on_revoke": Case(lambda arena: scenarios.handover(arena, drain_s=5), "forgotten"),
+    "drop_on_revoke": Case(lambda arena: scenarios.handover(arena, drain_s=5), "forgotten", SLOWER),
     "commit_in_sync_listener": Case(
-        lambda arena: scenarios.handover(arena, drain_s=15), "repeated"
+        lambda arena: scenarios.handover(arena, drain_s=15), "repeated", SLOWER
     ),
     "commit_the_highest": Case(
         lambda arena: scenarios.kills(arena, drain_s=15), "forgotten", SLOWER

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 from pipeline.clock import SystemClock
 from pipeline.errors import SinkUnavailable, StageFailed
@@ -99,6 +100,37 @@ def test_after_a_batch_expired_all_is_written_again_by_a_new_producer(other: Loc
     ids = [each.headers["ce_id"].decode() for each in Topics(other.address, topic).read(topic)]
     once = list(dict.fromkeys(ids))
     assert once == [outcome.frame.frame_id for outcome in safe + rest + after]
+
+
+@pytest.mark.slow
+def test_what_was_on_its_way_when_a_later_write_fails_is_written_again(kafka: str) -> None:
+    """Without its topic the producer keeps what it has, and takes nothing more; then it is given up
+    for a new one, which makes the topic."""
+    sink = sink_of(kafka, row)
+    sink.open()
+    try:
+        safe = outcomes(0, 1)
+        sink.write(safe)
+        assert collected(sink, 1) == safe
+        topic = sink.name.rpartition("/")[2]
+        admin = KafkaAdminClient(bootstrap_servers=kafka)
+        admin.delete_topics([topic])
+        admin.close()
+        written: list[Outcome] = []
+        while True:
+            another = outcomes(1 + len(written), 1)
+            written += another
+            if not write_again(sink, another):
+                break
+            time.sleep(0.05)
+        assert len(written) > 1
+        wait_until(lambda: write_again(sink, another), 30)
+        assert collected(sink, len(written)) == written
+    finally:
+        sink.close()
+    rows = Topics(kafka, topic).read(topic)
+    ids = [each.headers["ce_id"].decode() for each in rows]
+    assert list(dict.fromkeys(ids)) == [outcome.frame.frame_id for outcome in written]
 
 
 def test_what_a_producer_holds_is_shown_until_it_is_acknowledged(kafka: str) -> None:

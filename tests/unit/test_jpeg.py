@@ -123,3 +123,13 @@ def test_other_colours_than_grey_and_rgb_are_left_to_opencv(components: bytes) -
     jpeg = encode(corners())
     at = jpeg.index(b"\xff\xc0") + 9
     assert not read_header(jpeg[:at] + components + jpeg[at + 1 :]).is_plain
+
+
+@pytest.mark.parametrize("oddity", [b"\0\0", b"\xff\x00", b"\xff\xfe\0\0", b"\0"])
+def test_oddities_behind_the_frame_header_are_left_to_opencv(oddity: bytes) -> None:
+    jpeg = encode(corners())
+    scan = jpeg.index(b"\xff\xda")
+    odd = jpeg[:scan] + oddity + jpeg[scan:]
+    header = read_header(odd)
+    assert (header.width, header.height, header.is_plain) == (64, 48, False)
+    assert as_opencv_sees_it(odd) is not None

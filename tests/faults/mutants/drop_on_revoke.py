@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
-from pipeline.sink.kafka import KafkaSink, _Answer
+from pipeline.sink.kafka import KafkaSink, _Answer, _Sent
 from pipeline.source.kafka.assignment import Assignment
 from pipeline.types import Outcome, Position
 from tests.faults.planted import replace
@@ -33,7 +33,7 @@ def _write_the_rest(self: KafkaSink, outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         at = outcome.frame.position
         if (at.topic, at.partition, at.offset) in _dropped:
-            self._outstanding[at] = (self._clock.monotonic(), 0)
+            self._outstanding[at] = _Sent(outcome, self._round, self._clock.monotonic(), 0)
             self._answers.append(_Answer(self._round, outcome, None))
         else:
             kept.append(outcome)
