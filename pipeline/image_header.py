@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from pipeline.errors import FrameRejected
@@ -87,26 +87,25 @@ def _read_webp(data: bytes) -> ImageHeader:
 
 
 def _read_jpeg(data: bytes) -> ImageHeader:
-    orientation, has_exif, is_plain = 1, False, False
-    width = height = 0
+    seen: ImageHeader | None = None
+    orientation: int | None = None
     try:
         for marker, body, length in _segments(data):
             if marker in _START_OF_FRAME:
                 precision, height, width, components = struct.unpack_from(">BHHB", data, body)
-                _checked("jpeg", width, height)
-                is_plain = marker in _HUFFMAN_CODED and precision == 8 and components in {1, 3}
+                is_common = marker in _HUFFMAN_CODED and precision == 8 and components in {1, 3}
+                seen = _checked("jpeg", width, height, is_plain=is_common)
             elif marker == _APP1 and data[body : body + 6] == b"Exif\x00\x00":
-                has_exif = True
                 orientation = _exif_orientation(data[body + 6 : body + length])
     except (FrameRejected, struct.error, IndexError):
-        if not width:
+        if seen is None:
             raise
-        is_plain = False  # decoders go on behind many an oddity
-    if not width:
+        seen = replace(seen, is_plain=False)  # decoders go on behind many an oddity
+    if seen is None:
         raise FrameRejected("corrupt", "the JPEG has no frame header before its scan")
     if orientation in _TURNED:
-        width, height = height, width
-    return ImageHeader("jpeg", width, height, is_plain and not has_exif)
+        return ImageHeader("jpeg", seen.height, seen.width)
+    return seen if orientation is None else replace(seen, is_plain=False)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -155,7 +154,7 @@ def _exif_orientation(tiff: bytes) -> int:
     return 1
 
 
-def _checked(kind: ImageKind, width: int, height: int) -> ImageHeader:
+def _checked(kind: ImageKind, width: int, height: int, *, is_plain: bool = False) -> ImageHeader:
     if width < 1 or height < 1:
         raise FrameRejected("corrupt", f"the {kind} claims a size of {width}x{height}")
-    return ImageHeader(kind, width, height)
+    return ImageHeader(kind, width, height, is_plain)

@@ -22,7 +22,8 @@ def encode_row(outcome: Outcome, written_at: float | None = None) -> bytes:
     """The row of an outcome: UTF-8 JSON without blanks, and a newline. Costs some 10 µs.
 
     A stream's name may hold what UTF-8 can't (half of a surrogate pair, from the name of a file);
-    such a row is written with JSON's ``\\u`` escapes, so that nothing is lost or replaced.
+    such a row is written with JSON's ``\\u`` escapes, so that nothing is lost or replaced. Numbers
+    are finite (a score that isn't is rejected before): orjson would write others as null.
     """
     row = result_row(outcome, written_at)
     try:

@@ -18,7 +18,6 @@ from tests.support import wait_until
 pytestmark = pytest.mark.kafka
 
 
-# kafka-python lets go of sockets that didn't connect without closing them.
 def test_a_producer_that_cannot_deliver_ends_and_delivers_nothing_later(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -100,3 +100,10 @@ def test_broken_exif_means_upright() -> None:
     body = b"Exif\x00\x00II*\x00" + struct.pack("<I", 4000)
     broken = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
     assert (read_header(broken).width, read_header(broken).height) == (64, 48)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 0), (0, 48), (0, 0)])
+def test_a_jpeg_without_a_size_is_rejected(width: int, height: int) -> None:
+    with pytest.raises(FrameRejected, match="claims a size") as rejected:
+        read_header(with_size(encode(corners()), width, height))
+    assert rejected.value.reason == "corrupt"
