@@ -26,7 +26,7 @@ from pipeline.bench.rounds import Round, Run, ratio, spread_of
 from pipeline.bench.scenario import PICTURE_WH, Scenario
 from pipeline.preprocess import check_image, dct_reduction
 
-SCHEMA = "headrace.bench/1"
+SCHEMA = "headrace.bench/2"
 
 _KEEPS_UP = 0.98
 """A contender that finishes fewer than this share of a paced stream's frames a second falls
@@ -47,6 +47,15 @@ _COLUMNS = {
     "age_p99_ms": "age p99 ms",
 }
 
+_RATIOS = (
+    (WORKER, PLAIN),
+    (WORKER, CEILING),
+    (WORKER, PLAIN_DEFAULT),
+    (CEILING, PLAIN),
+)
+_GOALS = {(WORKER, PLAIN): 5.0, (WORKER, CEILING): 0.8}
+"""The project's own: at least so much."""
+
 _TITLES = {
     PLAIN: "a  plain",
     PLAIN_DEFAULT: "a' plain",
@@ -61,48 +70,74 @@ w   the worker, `null:` at full speed, `jsonl:` when paced; its ages at full spe
     behind the frames in flight, from the metric's buckets"""
 
 
-def make_report(comparison: Comparison, scenario: Scenario, load_before: float) -> dict[str, Any]:
-    """Everything as one JSON object: ratios first, then medians with least and most, then how."""
-    rounds = comparison.full_speed
+def make_report(
+    measured: Sequence[tuple[Scenario, Comparison]], load_before: float
+) -> dict[str, Any]:
+    """Everything as one JSON object. For each size of pictures: ratios first, then medians with
+    least and most, then how; then what all was measured on."""
     return {
         "schema": SCHEMA,
+        "pictures": [_of_pictures(scenario, comparison) for scenario, comparison in measured],
+        "machine": machine_json(measured[0][0].machine.cores, load_before),
+        "versions": versions_json(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _of_pictures(scenario: Scenario, comparison: Comparison) -> dict[str, Any]:
+    rounds = comparison.full_speed
+    return {
         "ratios": {
-            "worker_over_plain": spread_json(ratio(rounds, WORKER, PLAIN)),
-            "worker_over_ceiling": spread_json(ratio(rounds, WORKER, CEILING)),
-            "worker_over_plain_default_threads": spread_json(ratio(rounds, WORKER, PLAIN_DEFAULT)),
-            "ceiling_over_plain": spread_json(ratio(rounds, CEILING, PLAIN)),
+            f"{over}_over_{under}": spread_json(ratio(rounds, over, under))
+            | {"goal": _GOALS.get((over, under))}
+            for over, under in _RATIOS
         },
         "full_speed": {name: _values(rounds, name) for name in CONTENDERS},
         "paced": [_paced(each) for each in comparison.paced],
         "setup": _setup(scenario),
-        "machine": machine_json(scenario.machine.cores, load_before),
-        "versions": versions_json(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": [{name: _values([each], name, plainly=True) for name in each} for each in rounds],
     }
 
 
 def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
-    ratios = table("How many times as fast: median of the rounds (least–most)", "ratio")
-    for name, value in report["ratios"].items():
-        ratios.add_row(name.replace("_", " "), shown(value))
-    at_full_speed = _values_table("At full speed", report["full_speed"])
+    pictures = report["pictures"]
+    sizes = [_size(each) for each in pictures]
+    ratios = table("How many times as fast: median of the rounds (least–most)", *sizes, "goal")
+    for name, value in pictures[0]["ratios"].items():
+        goal = "" if value["goal"] is None else f"at least {value['goal']:g}"
+        ratios.add_row(
+            name.replace("_", " "), *(shown(each["ratios"][name]) for each in pictures), goal
+        )
+    parts = [part for each in pictures for part in _parts(each)]
+    notes = [_LEGEND, _conditions(report)]
+    return Group(ratios, *parts, *map(Text, notes))
+
+
+def _parts(pictures: Mapping[str, Any]) -> list[Table | Text]:
+    """What was measured on one size of pictures."""
+    size = _size(pictures)
+    at_full_speed = _values_table(f"{size}, at full speed", pictures["full_speed"])
     paced = [
         _values_table(
-            f"At {each['frames_per_s']:.0f} frames/s, half of the {each['share_of']}'s speed",
+            f"{size}, at {each['frames_per_s']:.0f} frames/s,"
+            f" half of the {each['share_of']}'s speed",
             {name: each[name] for name in PACED},
         )
-        for each in report["paced"]
+        for each in pictures["paced"]
     ]
     behind = [
         f"{_TITLES[name]} falls behind at {each['frames_per_s']:.0f} frames/s: its ages grow for as"
         " long as the stream goes on."
-        for each in report["paced"]
+        for each in pictures["paced"]
         for name in PACED
         if not each[name]["keeps_up"]
     ]
-    return Group(ratios, at_full_speed, *paced, *map(Text, [*behind, _LEGEND, _conditions(report)]))
+    return [at_full_speed, *paced, *map(Text, behind)]
+
+
+def _size(pictures: Mapping[str, Any]) -> str:
+    return f"{pictures['setup']['picture']['mean_bytes'] / 1000:.0f} KB"
 
 
 def _values_table(title: str, rows: Mapping[str, Any]) -> Table:
@@ -113,11 +148,12 @@ def _values_table(title: str, rows: Mapping[str, Any]) -> Table:
 
 
 def _conditions(report: Mapping[str, Any]) -> str:
-    setup, machine, versions = report["setup"], report["machine"], report["versions"]
+    machine, versions = report["machine"], report["versions"]
+    setup = report["pictures"][0]["setup"]
     picture = setup["picture"]
     return (
         f"{setup['rounds']} rounds of {setup['frames']} frames,"
-        f" JPEG {picture['width']}x{picture['height']} of {picture['mean_bytes'] / 1000:.1f} KB,"
+        f" JPEG {picture['width']}x{picture['height']},"
         f" decoded at 1/{setup['dct_reduction']}; {machine['cpu']}, {machine['cores']} cores,"
         f" load before {machine['load_1m_before']:.2f}; headrace {versions['headrace']}"
         f" ({versions['commit'] or 'no commit known'}), torch {versions['torch']},"

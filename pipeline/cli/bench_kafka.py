@@ -26,7 +26,7 @@ def bench_kafka(
         float, typer.Option(min=0.1, help="How long a paced stream lasts.")
     ] = 8.0,
     quality: Annotated[
-        int, typer.Option(min=1, max=100, help="The JPEGs' quality: 93 has 57 KB, 85 has 27 KB.")
+        int, typer.Option(min=1, max=100, help="The JPEGs' quality: 93 has 57 KB, 85 has 28 KB.")
     ] = 93,
     servers: Annotated[
         str | None,

@@ -42,60 +42,72 @@ def _is_spread(value: dict[str, float]) -> bool:
     return 0 < value["min"] <= value["median"] <= value["max"]
 
 
-def test_ratios_come_first(report: dict[str, Any]) -> None:
-    assert list(report)[:2] == ["schema", "ratios"]
-    assert report["schema"] == "headrace.bench/1"
-    ratios = report["ratios"]
-    assert {"worker_over_plain", "worker_over_ceiling", "ceiling_over_plain"} <= set(ratios)
-    assert all(_is_spread(each) for each in ratios.values())
+def test_ratios_come_first_each_with_its_goal(report: dict[str, Any]) -> None:
+    assert report["schema"] == "headrace.bench/2"
+    for each in report["pictures"]:
+        assert next(iter(each)) == "ratios"
+        ratios = each["ratios"]
+        assert {"worker_over_plain", "worker_over_ceiling", "ceiling_over_plain"} <= set(ratios)
+        assert all(_is_spread(value) for value in ratios.values())
+        assert (ratios["worker_over_plain"]["goal"], ratios["worker_over_ceiling"]["goal"]) == (
+            5.0,
+            0.8,
+        )
+        assert ratios["ceiling_over_plain"]["goal"] is None
 
 
 def test_each_contender_has_its_speed_and_cost_and_those_with_results_their_ages(
     report: dict[str, Any],
 ) -> None:
-    contenders = report["full_speed"]
-    assert set(contenders) == {"plain", "plain_default_threads", "ceiling", "worker"}
-    for name, values in contenders.items():
-        assert _is_spread(values["frames_per_s"])
-        assert _is_spread(values["cpu_ms_per_frame"])
-        for age in (values["age_p50_ms"], values["age_p99_ms"]):
-            assert age is None if name == "ceiling" else _is_spread(age)
-        for detail in (values["frames_per_batch"], values["infer_ms_per_frame"]):
-            assert _is_spread(detail) if name == "worker" else detail is None
+    for each in report["pictures"]:
+        contenders = each["full_speed"]
+        assert set(contenders) == {"plain", "plain_default_threads", "ceiling", "worker"}
+        for name, values in contenders.items():
+            assert _is_spread(values["frames_per_s"])
+            assert _is_spread(values["cpu_ms_per_frame"])
+            for age in (values["age_p50_ms"], values["age_p99_ms"]):
+                assert age is None if name == "ceiling" else _is_spread(age)
+            for detail in (values["frames_per_batch"], values["infer_ms_per_frame"]):
+                assert _is_spread(detail) if name == "worker" else detail is None
 
 
 def test_ages_are_measured_on_paced_streams_too(report: dict[str, Any]) -> None:
-    assert [each["share_of"] for each in report["paced"]] == ["worker", "plain"]
-    for each in report["paced"]:
-        half = report["full_speed"][each["share_of"]]["frames_per_s"]["median"] / 2
-        assert each["frames_per_s"] == pytest.approx(half, abs=0.1)
-        for name in ("worker", "plain"):
-            assert each[name]["age_p50_ms"]["median"] <= each[name]["age_p99_ms"]["median"]
-            assert isinstance(each[name]["keeps_up"], bool)
+    for pictures in report["pictures"]:
+        assert [each["share_of"] for each in pictures["paced"]] == ["worker", "plain"]
+        for each in pictures["paced"]:
+            half = pictures["full_speed"][each["share_of"]]["frames_per_s"]["median"] / 2
+            assert each["frames_per_s"] == pytest.approx(half, abs=0.1)
+            for name in ("worker", "plain"):
+                assert each[name]["age_p50_ms"]["median"] <= each[name]["age_p99_ms"]["median"]
+                assert isinstance(each[name]["keeps_up"], bool)
 
 
 def test_it_says_on_what_it_was_measured(report: dict[str, Any]) -> None:
-    picture = report["setup"]["picture"]
-    assert (picture["width"], picture["height"]) == (640, 360)
-    assert 50_000 < picture["mean_bytes"] < 60_000
-    assert report["setup"]["decode"] == "auto"
-    assert report["setup"]["frames"] == 60
+    small, large = (each["setup"]["picture"] for each in report["pictures"])
+    assert {(each["width"], each["height"]) for each in (small, large)} == {(640, 360)}
+    assert 25_000 < small["mean_bytes"] < 30_000
+    assert 50_000 < large["mean_bytes"] < 60_000
+    for each in report["pictures"]:
+        assert each["setup"]["decode"] == "auto"
+        assert each["setup"]["frames"] == 60
+        assert len(each["rounds"]) == 1
     assert report["machine"]["cpu"]
     assert report["machine"]["cores"] >= 1
     assert report["versions"]["torch"] == torch.__version__
     assert {"headrace", "commit", "python", "opencv"} <= set(report["versions"])
-    assert len(report["rounds"]) == 1
 
 
 def test_without_json_it_prints_tables_and_full_decoding_is_one_to_one() -> None:
     ran = CliRunner().invoke(
         app,
-        ["--frames", "20", "--rounds", "1", "--decode", "full"],
+        ["--frames", "20", "--rounds", "1", "--decode", "full", "--quality", "60"],
         catch_exceptions=False,
         env={"COLUMNS": "120"},
     )
     assert ran.exit_code == 0, ran.output
-    assert ran.stdout.index("worker over plain") < ran.stdout.index("At full speed")
+    assert ran.stdout.index("worker over plain") < ran.stdout.index("10 KB, at full speed")
+    assert "at least 5" in ran.stdout
+    assert "57 KB" not in ran.stdout
     assert "decoded at 1/1" in " ".join(ran.stdout.split())
 
 
