@@ -59,8 +59,10 @@ def bench(
     from pipeline.bench.conditions import load_1m
     from pipeline.bench.report import make_report, tables
     from pipeline.bench.scenario import QUALITIES
+    from pipeline.logs import configure_logs
 
     check_out(out)
+    configure_logs("warning")  # workers run in this process, and the tables say how they fared
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         scenarios = [
