@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults import scenarios
 from tests.faults.arena import Arena
-from tests.faults.devices import SLOW, SLOWER
+from tests.faults.devices import SLOW, SLOWER, SLOWEST
 from tests.kafka.broker import LocalBroker
 
 pytestmark = [
@@ -50,7 +50,9 @@ STRICT_MUTANTS = {
     "strict_in_stream_order": Case(
         lambda arena: scenarios.kills(arena, drain_s=15), "forgotten", SLOWER
     ),
-    "strict_for_others": Case(lambda arena: scenarios.zombie(arena, drain_s=30), "repeated"),
+    "strict_for_others": Case(
+        lambda arena: scenarios.handover(arena, drain_s=30), "repeated", SLOWEST
+    ),
 }
 
 
