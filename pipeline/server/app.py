@@ -8,7 +8,6 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Protocol
 
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -17,7 +16,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.clock import SystemClock
 from pipeline.metrics import FrameCounts, Metrics
+from pipeline.server.scrapes import Scrapes
 from pipeline.sink.live import LiveView
 from pipeline.sink.snapshot import model_row
 from pipeline.types import ModelIdentity
@@ -103,6 +104,7 @@ class _Endpoints:
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
+        self._scrapes = Scrapes(state.metrics.registry, SystemClock())
 
     def live(self, _request: Request) -> Response:
         model = self._state.model()
@@ -124,10 +126,8 @@ class _Endpoints:
         return Response(shown.data, media_type=shown.content_type)
 
     def metrics(self, request: Request) -> Response:
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(
-            encode(self._state.metrics.registry), headers={"content-type": content_type}
-        )
+        text, content_type = self._scrapes.answer(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": content_type})
 
     def healthz(self, _request: Request) -> Response:
         return _health(self._state.liveness())

@@ -49,7 +49,7 @@ class _Answer:
     """What became of a record. ``round`` counts the producers of a sink."""
 
     round: int
-    outcome: Outcome
+    position: Position
     error: BaseException | None
 
 
@@ -141,7 +141,7 @@ class KafkaSink:
         size_bytes = len(record.key or b"") + len(record.value)
         self._outstanding[position] = _Sent(outcome, self._round, now, size_bytes)
         self._in_flight_bytes += size_bytes
-        self._follow(future, outcome)
+        self._follow(future, position)
 
     def _lost(self) -> Sequence[Outcome]:
         """What was on its way with a producer that failed at a later write: the caller knows of
@@ -165,9 +165,9 @@ class KafkaSink:
                 continue  # of a producer that was given up: written again since
             if answer.error is not None:
                 self._failure = self._failure or answer.error
-            elif sent := self._outstanding.pop(answer.outcome.frame.position, None):
+            elif sent := self._outstanding.pop(answer.position, None):
                 self._in_flight_bytes -= sent.size_bytes
-                durable.append(answer.outcome)
+                durable.append(sent.outcome)
         if durable:  # those are safe, whatever became of the others
             return durable
         self._failure = self._failure or self._overdue()
@@ -214,12 +214,12 @@ class KafkaSink:
                 f" {MAX_RECORD_BYTES} that are sent at the most; lower decode.max_image_bytes"
             ) from cause
 
-    def _follow(self, future: Future[RecordMetadata], outcome: Outcome) -> None:
+    def _follow(self, future: Future[RecordMetadata], position: Position) -> None:
         """Lets the future tell what became of its record, on kafka-python's thread."""
         round_ = self._round
 
         def tell(error: BaseException | None) -> None:
-            self._answers.append(_Answer(round_, outcome, error))
+            self._answers.append(_Answer(round_, position, error))
             self._answered.set()
 
         future.add_callback(lambda _: tell(None))

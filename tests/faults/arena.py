@@ -165,6 +165,11 @@ class Arena:
         bodies = (json.loads(row.value) for row in self._rows())
         return {self.models[body["model"]["sha256"]] for body in bodies if body["model"]}
 
+    def ages_ms(self) -> list[float]:
+        """How old each scored frame was then, in the order of the rows."""
+        bodies = (json.loads(row.value) for row in self._rows())
+        return [body["age_ms"] for body in bodies if body["outcome"] == "scored"]
+
     def _rows(self) -> Sequence[Row]:
         """The results so far; while the broker is away nothing new is there."""
         with contextlib.suppress(KafkaError):

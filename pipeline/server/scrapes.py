@@ -1,0 +1,38 @@
+"""The metrics as text, made at most ten times a second however often somebody asks."""
+
+from __future__ import annotations
+
+import threading
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from pipeline.clock import Clock
+
+_KEPT_S = 0.1
+_MOST_FORMS = 4
+"""Forms of the text that are kept: a client names one, and may name any version of it."""
+
+
+class Scrapes:
+    """What ``/metrics`` answers. Encoding takes a millisecond of the interpreter, which the stages
+    need as well; so an answer is given again for a tenth of a second, and those who ask meanwhile
+    wait for the one that is being made. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, bytes]] = {}
+
+    def answer(self, accept: str) -> tuple[bytes, str]:
+        """The text and its content type, for what a request's ``Accept`` asks for."""
+        encode, content_type = choose_encoder(accept)
+        with self._lock:
+            made_mono_s, text = self._kept.get(content_type, (0.0, b""))
+            if not text or self._clock.monotonic() - made_mono_s > _KEPT_S:
+                if len(self._kept) >= _MOST_FORMS:
+                    self._kept.clear()
+                made_mono_s, text = self._clock.monotonic(), encode(self._registry)
+                self._kept[content_type] = made_mono_s, text
+            return text, content_type

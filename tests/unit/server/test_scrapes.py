@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipeline.clock import ManualClock
+from pipeline.server.scrapes import Scrapes
+
+OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
+
+
+class Asked(Collector):
+    """Says how often it was asked."""
+
+    times = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.times += 1
+        yield GaugeMetricFamily("asked", "Times", value=self.times)
+
+
+def made() -> tuple[Asked, ManualClock, Scrapes]:
+    registry, clock, asked = CollectorRegistry(), ManualClock(), Asked()
+    registry.register(asked)
+    asked.times = 0  # a registry asks once for the names
+    return asked, clock, Scrapes(registry, clock)
+
+
+def test_an_answer_is_given_again_for_a_tenth_of_a_second() -> None:
+    asked, clock, scrapes = made()
+    first, content_type = scrapes.answer("")
+    assert b"asked 1.0" in first
+    assert content_type.startswith("text/plain")
+    clock.advance(0.09)
+    assert scrapes.answer("") == (first, content_type)
+    clock.advance(0.02)
+    assert b"asked 2.0" in scrapes.answer("")[0]
+    assert asked.times == 2
+
+
+def test_each_form_is_an_answer_of_its_own() -> None:
+    _, _, scrapes = made()
+    plain, _ = scrapes.answer("")
+    text, content_type = scrapes.answer(OPEN_METRICS)
+    assert content_type.startswith("application/openmetrics-text")
+    assert text.endswith(b"# EOF\n")
+    assert not plain.endswith(b"# EOF\n")
+    assert scrapes.answer("")[0] == plain
+
+
+def test_forms_that_nobody_needs_are_not_collected() -> None:
+    asked, _, scrapes = made()
+    for number in range(100):
+        scrapes.answer(f"application/openmetrics-text;version=1.0.{number}")
+    assert asked.times == 100
+    scrapes.answer("application/openmetrics-text;version=1.0.99")
+    assert asked.times == 100
+    scrapes.answer("application/openmetrics-text;version=1.0.0")
+    assert asked.times == 101
