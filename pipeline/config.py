@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -96,6 +97,13 @@ class EngineSettings(Section):
         ge=0,
         description="torch threads; 0: one on up to two cores, else the cores less one",
     )
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+            raise ValueError("which is no device")
+        return value
 
 
 class SinkSettings(Section):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # it brings numpy, and `headrace --help` only needs the error
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 and SIGINT, as shells have it
 EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits.h: a supervisor should start the process again
 
 

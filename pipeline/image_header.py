@@ -68,6 +68,8 @@ def _read_png(data: bytes) -> ImageHeader:
     if data[12:16] != b"IHDR":
         raise FrameRejected("corrupt", "the PNG doesn't begin with its IHDR chunk")
     width, height = struct.unpack_from(">II", data, 16)
+    if data.rfind(b"IEND") < 0:  # libpng says so too, on standard error and each time
+        raise FrameRejected("corrupt", "the PNG is cut off before its IEND chunk")
     return _checked("png", width, height)
 
 

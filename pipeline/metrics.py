@@ -127,7 +127,7 @@ class Metrics:
         )
 
     def watch_depths(self, **depths: Callable[[], int]) -> None:
-        """Exports each channel's depth, read once a scrape."""
+        """Exports each channel's depth, read whenever the metrics are made."""
         for channel, depth in depths.items():
             self.channel_depth.labels(channel).set_function(depth)
 
@@ -135,7 +135,7 @@ class Metrics:
         self, counts: Callable[[], FrameCounts], unready: Callable[[], str | None] = lambda: None
     ) -> None:
         """Exports the frame counters from ``counts``, and whether frames are taken: if there is no
-        reason why not. Both are read once a scrape."""
+        reason why not. Both are read whenever the metrics are made."""
         self.registry.register(_FrameCollector(counts))
         self.ready.set_function(lambda: unready() is None)
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from pipeline.artifact.names import parse_model, version_of
@@ -81,7 +82,8 @@ class Worker:
         seat = strict and make_seat(strict, self._journal.is_current, self.metrics)
         if sources is None:
             around = Surroundings(self._clock, self._journal, self.metrics, kafka, seat)
-            sources = make_sources(settings.sources, around)
+            limit_s = settings.lifecycle.stall_timeout_s
+            sources = make_sources(settings.sources, replace(around, stall_timeout_s=limit_s))
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -32,6 +33,22 @@ class _Tiny(torch.nn.Module):
         return (mean_n1 + self.bias) * self.steps_k
 
 
+class _Slow(_Tiny):
+    """The same answers, after work that grows with N: a tenth of a second a frame, or some."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes, 0.0)
+        self.one = torch.nn.Buffer(torch.eye(256))
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        # Of the input, so that it can't be computed once and for all.
+        ones = self.one * (1.0 + 0.0 * mean_n1.unsqueeze(2))
+        for _ in range(300):
+            ones = torch.matmul(ones, self.one)
+        return mean_n1 * ones[:, :1, 0] * self.steps_k
+
+
 def expected_logits(
     batch_nhwc: NDArray[np.uint8], classes: int = len(LABELS), bias: float = 0.0
 ) -> NDArray[np.float32]:
@@ -47,10 +64,18 @@ def expected_logits(
 @functools.cache
 def tiny_model_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
     """A scripted, frozen TorchScript file of ``_Tiny``: any H and W, any N."""
-    frozen = torch.jit.freeze(torch.jit.script(_Tiny(classes, bias).eval()))
+    return _scripted(_Tiny(classes, bias))
+
+
+def _scripted(network: torch.nn.Module) -> bytes:
     buffer = io.BytesIO()
-    torch.jit.save(frozen, buffer)
+    torch.jit.save(torch.jit.freeze(torch.jit.script(network.eval())), buffer)
     return buffer.getvalue()
+
+
+@functools.cache
+def _slow_model_bytes() -> bytes:
+    return _scripted(_Slow(len(LABELS)))
 
 
 def golden_inputs(spec: PreprocessSpec = SPEC, count: int = 4, seed: int = 0) -> NDArray[np.uint8]:
@@ -91,3 +116,9 @@ def publish_tiny(
     """Publishes a tiny network; give each version another ``bias`` to make its bytes differ."""
     target = Registry(registry) if isinstance(registry, str) else registry
     return target.publish(tiny_draft(name, labels, bias, spec), aliases)
+
+
+def publish_slow(registry: Registry, name: str = "slow") -> Manifest:
+    """Publishes a network that no camera's frames can all be scored by, with the tiny one's answers
+    without a bias."""
+    return registry.publish(replace(tiny_draft(name), model=_slow_model_bytes()))

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
-from pipeline.errors import ConfigError, HeadraceError
+from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
 from trainer.checkpoint import load_tensors
 from trainer.data import SplitData, heldout_loader, training_loader
 from trainer.evaluate import Evaluation, evaluate
@@ -89,6 +89,8 @@ OnEpoch: TypeAlias = Callable[[EpochReport], None]
 
 class TrainingStopped(HeadraceError):
     """The user stopped training; what was kept is whole."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 def build_optimiser(settings: FitSettings, network: nn.Module) -> Optimizer:

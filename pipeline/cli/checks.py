@@ -111,7 +111,9 @@ def check_all(settings: Settings) -> Report:
 
 def _check_sources(settings: Settings, kafka: KafkaAccess, report: Report) -> None:
     try:
-        sources = make_sources(settings.sources, Surroundings(SystemClock(), kafka=kafka))
+        limit_s = settings.lifecycle.stall_timeout_s
+        around = Surroundings(SystemClock(), kafka=kafka, stall_timeout_s=limit_s)
+        sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
     except ConfigError as error:

@@ -211,9 +211,9 @@ def _report(worker: Worker, *, as_json: bool) -> None:
         f"{summary.rejected} rejected + {summary.in_flight} in flight, "
         f"{summary.frames_per_s:.1f} frames/s, {summary.swaps} swaps"
     )
+    model = worker.model()
+    name = _MODEL if model is None else model.name
     for each in versions:
-        say(
-            f"  {_MODEL}@{each['version']}: {each['accuracy']:.1%} right of {each['frames']} frames"
-        )
+        say(f"  {name}@{each['version']}: {each['accuracy']:.1%} right of {each['frames']} frames")
     if summary.error is not None:
         say(f"headrace: {summary.error}")

@@ -57,14 +57,15 @@ def worker_options(
         typer.Option(
             metavar="URL",
             help="Where frames come from: a video's path, dir:PATH, camera:0, rtsp://…, http://…, "
-            "synthetic:digits. Repeatable.",
+            "kafka://HOST:PORT/TOPIC, synthetic:digits. Repeatable.",
         ),
     ] = None,
     sink: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="Where results go: jsonl:PATH, stdout:, null:. Repeatable. [default: stdout:]",
+            help="Where results go: jsonl:PATH, kafka://HOST:PORT/TOPIC, stdout:, null:. "
+            "Repeatable. [default: stdout:]",
         ),
     ] = None,
     model: Annotated[
@@ -112,7 +113,7 @@ def worker_options(
         ),
     ] = None,
     processes: Annotated[
-        int, typer.Option(metavar="N", help="Processes that share a consumer group: only 1 yet.")
+        int, typer.Option(metavar="N", help="Processes that this one starts: only 1 yet.")
     ] = 1,
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. [default: info]")
@@ -132,8 +133,8 @@ def _merge(said: Mapping[str, Any]) -> Effective:
 
     if said["processes"] != 1:
         raise ConfigError(
-            f"--processes is {said['processes']}, expected 1: several processes share a Kafka "
-            "consumer group, which comes with the Kafka source; start one worker for each source"
+            f"--processes is {said['processes']}, expected 1: start the same command several times;"
+            " workers of one Kafka consumer group share its partitions"
         )
     overrides = {
         "sources": tuple(said["source"] or ()) or None,

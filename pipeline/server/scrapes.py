@@ -33,6 +33,7 @@ class Scrapes:
             if not text or self._clock.monotonic() - made_mono_s > _KEPT_S:
                 if len(self._kept) >= _MOST_FORMS:
                     self._kept.clear()
-                made_mono_s, text = self._clock.monotonic(), encode(self._registry)
-                self._kept[content_type] = made_mono_s, text
+                text = encode(self._registry)
+                # The time it was ready: who waited for it finds it fresh, however long it took.
+                self._kept[content_type] = self._clock.monotonic(), text
             return text, content_type

@@ -15,13 +15,15 @@ class SourceInfo:
     """What is known of a source before it is opened.
 
     ``name`` is shown in logs, metrics and results: never with a password in it. ``max_age_s`` is
-    the deadline that a live source gives its frames.
+    the deadline that a live source gives its frames; ``blocks_s`` how long a poll may block where
+    nothing comes, whatever its own time-out.
     """
 
     name: str
     delivery: Delivery
     is_finite: bool
     max_age_s: float | None = None
+    blocks_s: float = 0.0
 
 
 class Progress(Protocol):

@@ -11,7 +11,8 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.opencv import cv2
 from pipeline.source.base import SourceInfo
 from pipeline.source.lateness import Lateness
-from pipeline.source.options import LiveOptions
+from pipeline.source.options import LiveOptions, live_info
+from pipeline.source.v4l2 import grab_until
 from pipeline.types import Frame, ImageHwc, Position
 
 _CAUGHT_UP_S = 0.002
@@ -29,14 +30,15 @@ class CameraSource:
     two's worth: nobody can say how old those frames are.
 
     ``device`` is an RTSP URL (with its password, which is never shown) or the index of a V4L2
-    device. ``poll`` blocks up to the read time-out and gives one frame; it must be called without
-    pauses, as FFmpeg queues what isn't read (``BUFFERSIZE`` does nothing there). A frame that had
-    to wait in such a queue is dated back by the stream's own time. Offsets go on rising over
-    reconnections; the picture's size may change with each. Owned by: one intake thread.
+    device, whose time-outs hold to the second, the read time-out for the opening too. ``poll``
+    blocks up to the read time-out and gives one frame; it must be called without pauses, as FFmpeg
+    queues what isn't read (``BUFFERSIZE`` does nothing there). A frame that had to wait in such a
+    queue is dated back by the stream's own time. Offsets go on rising over reconnections; the
+    picture's size may change with each. Owned by: one intake thread.
     """
 
     def __init__(self, name: str, device: str | int, options: LiveOptions, clock: Clock) -> None:
-        self._info = SourceInfo(name, "live", is_finite=False, max_age_s=options.max_age_s)
+        self._info = live_info(name, options)
         self._device = device
         self._options = options
         self._clock = clock
@@ -115,7 +117,11 @@ class CameraSource:
         # isOpened() stays true after a failure, so only reads tell. And not even they at once:
         # after a time-out FFmpeg first gives the frames that its decoder held back, one each time.
         start_mono_s = self._clock.monotonic()
-        is_grabbed = capture.grab()
+        if isinstance(self._device, str):
+            is_grabbed = capture.grab()
+        else:
+            until_mono_s = start_mono_s + self._options.read_timeout_s
+            is_grabbed = grab_until(capture.grab, until_mono_s, self._clock)
         waited_s = self._clock.monotonic() - start_mono_s
         if not is_grabbed or waited_s >= self._options.read_timeout_s:
             raise SourceUnavailable(
@@ -153,6 +159,5 @@ class CameraSource:
         if self._next == 0 and not device.exists():
             raise ConfigError(f"{self._info.name}: there is no {device} on this machine")
         capture = cv2.VideoCapture(index, cv2.CAP_V4L2)
-        capture.set(cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(self._options.read_timeout_s * 1000))
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture

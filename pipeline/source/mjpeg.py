@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, SourceUnavailable
 from pipeline.source.base import SourceInfo
 from pipeline.source.deadline_socket import DeadlineSocket
 from pipeline.source.multipart import MultipartBroken, MultipartReader, boundary_of
-from pipeline.source.options import LiveOptions
+from pipeline.source.options import LiveOptions, live_info
 from pipeline.types import Frame, Position
 
 _LOG = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class MjpegSource:
     """
 
     def __init__(self, name: str, url: str, options: LiveOptions, clock: Clock) -> None:
-        self._info = SourceInfo(name, "live", is_finite=False, max_age_s=options.max_age_s)
+        self._info = live_info(name, options)
         self._url = urlsplit(url)
         self._options = options
         self._clock = clock

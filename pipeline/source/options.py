@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from pipeline.durations import parse_duration
 from pipeline.errors import ConfigError
+from pipeline.source.base import SourceInfo
 
 T = TypeVar("T")
 
@@ -26,6 +27,17 @@ class LiveOptions:
     max_age_s: float = DEFAULT_MAX_AGE_S
     open_timeout_s: float = DEFAULT_OPEN_TIMEOUT_S
     read_timeout_s: float = DEFAULT_READ_TIMEOUT_S
+
+
+def live_info(name: str, options: LiveOptions) -> SourceInfo:
+    """What is known of a camera before it is opened."""
+    return SourceInfo(
+        name,
+        "live",
+        is_finite=False,
+        max_age_s=options.max_age_s,
+        blocks_s=options.read_timeout_s,
+    )
 
 
 LIVE_OPTION_NAMES = frozenset({"max_age", "open_timeout", "read_timeout"})

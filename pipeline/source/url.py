@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,7 @@ _HARMLESS = frozenset({"camera", "channel", "codec", "profile", "stream", "subty
 class Surroundings:
     """What sources need of the worker that they are in. ``progress`` and ``metrics`` may be left
     away where only a look is taken (``headrace check``), ``kafka`` where there is none;
-    ``seat`` is there in strict mode."""
+    ``seat`` is there in strict mode. A call that takes ``stall_timeout_s`` counts as hung."""
 
     clock: Clock
     progress: Progress = field(default_factory=NoProgress)
@@ -59,10 +60,12 @@ class Surroundings:
     kafka: KafkaAccess = field(default_factory=KafkaAccess)
     seat: Seat | None = None
     sources: int = 1
+    stall_timeout_s: float = math.inf
 
 
 def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
-    """Makes the sources of one worker; no two have the same name, as positions carry it.
+    """Makes the sources of one worker; no two have the same name, as positions carry it, and none
+    from a disk the same stream.
 
     Raises:
         ConfigError: see ``make_source``.
@@ -71,19 +74,32 @@ def make_sources(urls: Iterable[str], around: Surroundings) -> list[Source]:
     urls = list(urls)
     around = replace(around, sources=len(urls))
     for url in urls:
-        sources.append(make_source(url, around, taken=[s.info.name for s in sources]))
+        sources.append(make_source(url, around, beside=sources))
     return sources
 
 
-def make_source(url: str, around: Surroundings, *, taken: Iterable[str] = ()) -> Source:
+def make_source(url: str, around: Surroundings, *, beside: Iterable[Source] = ()) -> Source:
     """Makes the source that a URL names, without opening it.
 
-    A source whose name is in ``taken`` gets a number: ``clip~2.mp4``.
+    A source whose name or stream one of ``beside`` has gets a number: ``clip~2.mp4``.
 
     Raises:
-        ConfigError: an unknown scheme or option, or a file that isn't there.
+        ConfigError: an unknown scheme or option, a file that isn't there, or a camera's time-out
+            that would be taken for a call that hangs.
     """
-    names, clock = _Names(taken), around.clock
+    source = _make_source(url, around, _Names(beside))
+    blocks_s = source.info.blocks_s
+    if blocks_s >= around.stall_timeout_s:
+        raise ConfigError(
+            f"{source.info.name}: its read_timeout is {blocks_s:g} s, and after"
+            f" {around.stall_timeout_s:g} s a call counts as hung and the worker ends; lower it, or"
+            " raise lifecycle.stall_timeout_s"
+        )
+    return source
+
+
+def _make_source(url: str, around: Surroundings, names: _Names) -> Source:
+    clock = around.clock
     match = _SCHEME.fullmatch(url)
     scheme, rest = (match[1].lower(), match[2]) if match else ("", url)
     if scheme in ("rtsp", "rtsps", "http", "https"):
@@ -102,15 +118,18 @@ def make_source(url: str, around: Surroundings, *, taken: Iterable[str] = ()) ->
 class _Names:
     """Names that no other source has."""
 
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = frozenset(taken)
+    def __init__(self, others: Iterable[Source]) -> None:
+        self.others = frozenset(each.info.name for each in others)
+        # A video's stream is its name without the suffix; clip.mp4 and clip.mkv are two streams.
+        videos = (each.info.name for each in others if isinstance(each, VideoSource))
+        self._taken = self.others.union(Path(name).stem for name in videos)
 
     def distinct(self, name: str, suffix: str = "") -> str:
-        number, chosen = 1, name + suffix
-        while chosen in self._taken:
+        number, chosen = 1, name
+        while not self._taken.isdisjoint((chosen, chosen + suffix)):
             number += 1
-            chosen = f"{name}~{number}{suffix}"
-        return chosen
+            chosen = f"{name}~{number}"
+        return chosen + suffix
 
 
 def _from_network(scheme: str, url: str, clock: Clock, names: _Names) -> Source:
@@ -167,7 +186,7 @@ def _from_kafka(url: str, around: Surroundings, names: _Names) -> Source:
 
     wanted = parse_kafka_source(url, around.kafka)
     address = wanted.address
-    if names.distinct(address.topic) != address.topic:
+    if address.topic in names.others:
         raise ConfigError(f"{address}: another source has the name {address.topic!r} already")
     return KafkaSource(
         wanted,

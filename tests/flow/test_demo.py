@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import venv
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +91,39 @@ def test_the_demo_runs_on_a_clip_and_model_of_ones_own(tmp_path: Path, clips: Pa
     with Headrace("demo", "--port", "0", "--json", *own) as run:
         assert run.end() == 0, run.said()
         assert run.summary()["scored"] == 250
+
+
+def test_on_a_terminal_a_table_shows_how_it_goes(tmp_path: Path) -> None:
+    registry = str(tmp_path / "registry")
+    publish_tiny(registry, "tiny")
+    terminal, its_end = pty.openpty()
+    said: list[bytes] = []
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # the other end was closed
+            while part := os.read(terminal, 1 << 16):
+                said.append(part)
+
+    command = [sys.executable, "-m", "pipeline", "demo", "--port", "0", "--registry", registry]
+    command += ["--source", "synthetic:digits?fps=20&count=100", "--model", "tiny"]
+    reader = threading.Thread(target=read)
+    reader.start()
+    run = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=its_end,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+        timeout=120,
+        check=False,
+    )
+    os.close(its_end)
+    reader.join(30)
+    os.close(terminal)
+    shown = b"".join(said).decode()
+    assert run.returncode == 0, shown
+    for words in ("frames/s", "age p50 / p99", "of the last ", "tiny@1", "100 = 100 scored"):
+        assert words in shown
+    assert "tiny@1: 0.0% right of 100 frames" in shown + run.stdout.decode()
 
 
 def test_a_source_without_a_model_is_wrong_use() -> None:

@@ -203,6 +203,16 @@ def test_a_picture_cut_in_two_is_rejected(suffix: str) -> None:
         load_sample(data[: len(data) // 3], SPEC)
 
 
+def test_a_png_that_is_cut_off_says_so_once_and_not_on_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    data = encode(corners(), ".png")
+    for end in (len(data) // 3, len(data) - 13, len(data) - 9):
+        with pytest.raises(FrameRejected, match="corrupt"):
+            load_sample(data[:end], SPEC)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("twentieth", range(1, 20))
 @pytest.mark.parametrize("decode", ["auto", "full"])
 def test_a_jpeg_that_is_cut_off_is_rejected(twentieth: int, decode: str) -> None:

@@ -107,6 +107,7 @@ def test_several_urls_come_from_the_environment_as_json(
         ("[batch]\nmax_size = 0\n", r"batch\.max_size is 0 \(.*:2\), expected greater than or"),
         ("[batch]\nmax_size = 'many'\n", r"batch\.max_size is 'many' \(.*:2\), expected integer"),
         ("[sink]\nretry_for_s = inf\n", r"sink\.retry_for_s is inf .*expected a finite number"),
+        ("[engine]\ndevice = 'tpu'\n", r"engine\.device is 'tpu' .*`cuda:N`"),
         ("log_level = 'loud'\n", r"log_level is 'loud' .*'debug', 'info', 'warning' or 'error'"),
         ("sources = [1]\n", r"sources is 1 \(.*:1\), expected string"),
         ("batch = \n", r"headrace\.toml isn't TOML: .*line 1"),

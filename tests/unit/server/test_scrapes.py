@@ -1,24 +1,28 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeline.clock import ManualClock
+from pipeline.clock import ManualClock, SystemClock
 from pipeline.server.scrapes import Scrapes
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 
 
 class Asked(Collector):
-    """Says how often it was asked."""
+    """Says how often it was asked, after ``takes_s``."""
 
     times = 0
+    takes_s = 0.0
 
     def collect(self) -> Iterable[Metric]:
         self.times += 1
+        threading.Event().wait(self.takes_s)
         yield GaugeMetricFamily("asked", "Times", value=self.times)
 
 
@@ -60,3 +64,14 @@ def test_forms_that_nobody_needs_are_not_collected() -> None:
     assert asked.times == 100
     scrapes.answer("application/openmetrics-text;version=1.0.0")
     assert asked.times == 101
+
+
+def test_those_who_ask_meanwhile_get_the_answer_that_is_being_made_however_long_it_takes() -> None:
+    registry, asked = CollectorRegistry(), Asked()
+    registry.register(asked)
+    asked.times, asked.takes_s = 0, 0.3  # longer than an answer is kept
+    scrapes = Scrapes(registry, SystemClock())
+    with ThreadPoolExecutor(8) as scrapers:
+        answers = list(scrapers.map(scrapes.answer, [""] * 8))
+    assert asked.times <= 2  # a thread may begin late
+    assert len({text for text, _ in answers}) == asked.times

@@ -14,6 +14,7 @@ from pipeline.source.synthetic import SyntheticSource
 from pipeline.source.url import Surroundings, make_source, make_sources
 from pipeline.source.video import VideoSource
 from tests.clips import BIKES
+from tests.support import noise_jpeg
 
 
 def _make(url: str) -> Source:
@@ -151,6 +152,32 @@ def test_a_question_mark_or_an_escape_may_be_part_of_a_file_name(tmp_path: Path)
     spaced = tmp_path / "my clip.mp4"
     spaced.write_bytes(BIKES.read_bytes())
     assert _make(f"{spaced.as_uri()}?fps=5").info.name == spaced.name
+
+
+def test_sources_that_differ_in_their_suffix_alone_have_streams_of_their_own(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1.jpg").write_bytes(noise_jpeg())
+    for name in ("out.mp4", "out.mkv"):
+        (tmp_path / name).write_bytes(BIKES.read_bytes())
+    urls = [f"{tmp_path}/out.mp4", f"{tmp_path}/out.mkv", f"dir:{tmp_path}/out"]
+    sources = make_sources(urls, Surroundings(SystemClock()))
+    assert [source.info.name for source in sources] == ["out.mp4", "out~2.mkv", "out~3"]
+    streams: list[str] = []
+    for source in sources:
+        source.open()
+        streams += [frame.stream for frame in source.poll(1, 1.0)]
+        source.close()
+    assert streams == ["out", "out~2", "out~3"]
+
+
+@pytest.mark.parametrize("url", ["rtsp://host/x", "http://host/x", "camera:0"])
+def test_a_camera_that_may_keep_still_for_longer_than_a_call_may_take_is_refused(url: str) -> None:
+    around = Surroundings(SystemClock(), stall_timeout_s=30)
+    assert make_source(f"{url}?read_timeout=29s", around).info.blocks_s == 29
+    with pytest.raises(ConfigError, match="read_timeout is 30 s, and after 30 s"):
+        make_source(f"{url}?read_timeout=30s", around)
 
 
 def test_two_sources_of_one_name_get_different_names_and_streams(tmp_path: Path) -> None:

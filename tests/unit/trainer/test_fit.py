@@ -128,8 +128,9 @@ class _CtrlC(PlainProgress):
 
 def test_ctrl_c_keeps_whole_epochs_and_says_how_to_go_on(tmp_path: Path, few_digits: SplitData):
     run = RunFolder(tmp_path)
-    with pytest.raises(TrainingStopped, match=f"--resume --run {tmp_path}"):
+    with pytest.raises(TrainingStopped, match=f"--resume --run {tmp_path}") as stopped:
         fit(few_digits, settings_for(3), run, progress=_CtrlC())
+    assert stopped.value.exit_code == 130
     assert len(load_tensors(run.last)["history"]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.pt",
