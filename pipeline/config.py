@@ -110,7 +110,7 @@ class SinkSettings(Section):
     """How results are written."""
 
     retry_for_s: float = Field(
-        default=30.0,
+        default=300.0,
         ge=0,
         description="a sink that fails for longer than this, in seconds, ends the worker",
     )

@@ -16,13 +16,12 @@ from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SourceExhausted, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
-    MAX_RECORD_BYTES,
     has_topic,
     kafka_errors,
     require_crc32c,
 )
 from pipeline.kafka.delivery import Deliveries
-from pipeline.kafka.record import FRAME_TYPE, SHA256, event_headers, utf8
+from pipeline.kafka.record import FRAME_TYPE, MAX_RECORD_BYTES, SHA256, event_headers, utf8
 from pipeline.opencv import cv2
 from pipeline.source.base import Source
 from pipeline.source.pacing import Pace

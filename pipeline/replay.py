@@ -75,7 +75,7 @@ class Replayed:
         }
 
 
-SKIPPED = ("no_dead_letter", "other_reason", "replayed_before")
+SKIPPED = ("no_dead_letter", "other_reason", "bytes_left_out", "replayed_before")
 
 
 class Replay:
@@ -234,6 +234,8 @@ class Replay:
             return "no_dead_letter"
         if options.reasons and letter.reason not in options.reasons:
             return "other_reason"
+        if letter.is_empty_shell:
+            return "bytes_left_out"
         is_done = self._memory.is_done(record.partition, record.offset, letter.reason)
         return "replayed_before" if is_done else None
 

@@ -23,11 +23,9 @@ from pipeline.errors import ConfigError, HeadraceError, SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.login import login_options
 from pipeline.kafka.probe import knock
+from pipeline.kafka.record import MAX_RECORD_BYTES
 
 log = logging.getLogger(__name__)
-
-MAX_RECORD_BYTES = 16 << 20
-"""A frame's record at the most. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
 
 _CONNECT_WITHIN_MS = 10_000
 _CLOSE_WITHIN_S = 5.0

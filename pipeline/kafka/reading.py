@@ -14,13 +14,12 @@ from kafka.errors import KafkaError
 from pipeline.errors import SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
-    MAX_RECORD_BYTES,
     connection_options,
     kafka_errors,
     require_crc32c,
 )
 from pipeline.kafka.lag import Bounds
-from pipeline.kafka.record import Record
+from pipeline.kafka.record import MAX_RECORD_BYTES, Record
 
 _POLL_MS = 500
 _POLL_RECORDS = 64

@@ -13,6 +13,9 @@ from typing import Protocol
 
 FRAME_TYPE = "io.headrace.frame.v1"
 RESULT_TYPE = "io.headrace.result.v1"
+MAX_RECORD_BYTES = 16 << 20
+"""Of a record that we send. Kafka's own default is 1 MiB, and a 4K JPEG has more."""
+
 SHA256 = "hr-sha256"
 """Our own header: the hex digest of the value, which alone shows a flipped bit in a JPEG."""
 
@@ -23,6 +26,8 @@ just as it may write any frame."""
 
 _ORIGIN = re.compile(r"[^\x00-\x1f\x7f]{1,1000}/\d{1,10}/\d{1,19}", re.ASCII)
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_LONGEST_TRACEPARENT = 512
+"""Version 0 has 55 bytes, later ones may have more."""
 _LONGEST_STREAM = 256
 """Of a stream's name, in characters: keys come from outside and end in labels, rows and memory."""
 
@@ -115,6 +120,6 @@ def result_headers(
         *event_headers(frame_id, stream, RESULT_TYPE),
         ("content-type", b"application/json"),
     ]
-    if traceparent is not None:
+    if traceparent is not None and len(traceparent) <= _LONGEST_TRACEPARENT:
         headers.append(("traceparent", traceparent))
     return headers

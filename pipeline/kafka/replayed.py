@@ -11,17 +11,21 @@ from pipeline.kafka.record import ORIGIN, Record, first_values, origin_of, utf8
 
 LETTER = "hr-dlq-"
 """How the headers begin that say why a frame was rejected: sink/records.py writes them."""
+LEFT_OUT = f"{LETTER}left-out-bytes"
+"""Of a letter without its frame's own bytes, key and headers: they were more than can be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What a dead letter says of itself: why it was rejected, and where it stood before."""
+    """What a dead letter says of itself: why it was rejected, and where it stood before; an empty
+    shell has nothing that could be put through again."""
 
     reason: str
     topic: str
     partition: int
     offset: int
     captured_at: float | None
+    is_empty_shell: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def letter_of(record: Record) -> Letter | None:
             partition=int(values[f"{LETTER}partition"]),
             offset=int(values[f"{LETTER}offset"]),
             captured_at=_unix_s(values.get(f"{LETTER}captured-at")),
+            is_empty_shell=LEFT_OUT in values,
         )
     except (KeyError, ValueError):
         return None

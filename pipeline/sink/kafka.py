@@ -15,7 +15,6 @@ from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SinkUnavailable, SourceUnavailable, StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
-    MAX_RECORD_BYTES,
     close_producer,
     create_topic,
     has_topic,
@@ -23,6 +22,7 @@ from pipeline.kafka.connection import (
     make_producer,
     require_crc32c,
 )
+from pipeline.kafka.record import MAX_RECORD_BYTES
 from pipeline.sink.records import Outgoing
 from pipeline.types import Outcome, Position
 
@@ -211,7 +211,7 @@ class KafkaSink:
         except MessageSizeTooLargeError as cause:
             raise StageFailed(
                 f"{self.name}: a record of {len(record.value)} bytes is larger than the"
-                f" {MAX_RECORD_BYTES} that are sent at the most; lower decode.max_image_bytes"
+                f" {MAX_RECORD_BYTES} that are sent at the most"
             ) from cause
 
     def _follow(self, future: Future[RecordMetadata], position: Position) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.kafka.record import first_values, result_headers, utf8
+from pipeline.kafka.record import MAX_RECORD_BYTES, first_values, result_headers, utf8
+from pipeline.kafka.replayed import LEFT_OUT
 from pipeline.sink.dead_letter import original_bytes
 from pipeline.types import Outcome, Rejected
 from pipeline.wire import encode_row
+
+_OURS_BYTES = 64 << 10
+"""Room for our own headers, and for what Kafka puts around a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,11 @@ def result_record(outcome: Outcome, written_at: float) -> Outgoing:
 
 def dead_letter_record(outcome: Outcome) -> Outgoing:
     """A rejected frame: its own bytes, key and headers, so that it can be put through again, and
-    what was wrong with it in headers that begin with ``hr-dlq-``."""
+    what was wrong with it in headers that begin with ``hr-dlq-``.
+
+    A record that unpacks to more than can be sent (32 MiB of zeros are 32 KB on the wire) leaves
+    all of its own out, and says of how many bytes: its place says where they are.
+    """
     if not isinstance(outcome, Rejected):
         raise TypeError(f"only rejected frames are dead letters, got {type(outcome).__name__}")
     frame, at = outcome.frame, outcome.frame.position
@@ -47,10 +55,15 @@ def dead_letter_record(outcome: Outcome) -> Outgoing:
         "hr-dlq-captured-at": f"{frame.captured_at:.6f}",
         "hr-dlq-rejected-at": f"{outcome.decided_at:.6f}",
     }
-    kept = [(name, value) for name, value in frame.headers if value is not None]
-    own = [(name, utf8(text)) for name, text in said.items()]
-    return Outgoing(
-        key=utf8(frame.stream) if frame.key is None else frame.key,
-        value=original_bytes(frame),
-        headers=[each for each in kept if not each[0].startswith("hr-dlq-")] + own,
-    )
+    ours = [(name, utf8(text)) for name, text in said.items()]
+    theirs = [
+        (name, value)
+        for name, value in frame.headers
+        if value is not None and not name.startswith("hr-dlq-")
+    ]
+    key, value = utf8(frame.stream) if frame.key is None else frame.key, original_bytes(frame)
+    size_bytes = len(key) + len(value) + sum(len(each[0]) + len(each[1]) for each in theirs)
+    if size_bytes > MAX_RECORD_BYTES - _OURS_BYTES:
+        ours.append((LEFT_OUT, str(size_bytes).encode()))
+        return Outgoing(utf8(frame.stream), b"", ours)
+    return Outgoing(key, value, theirs + ours)

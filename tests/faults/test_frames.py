@@ -20,7 +20,7 @@ from pipeline.opencv import cv2
 from tests.faults.arena import Arena
 from tests.faults.feeder import Message
 from tests.faults.oracle.identity import Identity, picture, picture_pixels
-from tests.kafka.topics import digest_header
+from tests.kafka.topics import RawName, digest_header
 from tests.pictures import encode, with_exif_orientation, with_size
 from tests.support import wait_until
 
@@ -120,15 +120,6 @@ def test_10_bombs(arena: Arena) -> None:
     verdict = arena.verdict("10-bombs", has_all_summaries=True, has_one_worker=True)
     assert verdict.broken == []
     assert arena.topics.committed() == verdict.sent
-
-
-class RawName(str):
-    """A header's name in other bytes than UTF-8."""
-
-    __slots__ = ()
-
-    def encode(self, *_: object) -> bytes:  # type: ignore[override]
-        return self.__str__().encode("latin-1")
 
 
 def odd_messages(turn: int) -> Iterator[Message]:

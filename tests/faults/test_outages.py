@@ -13,6 +13,7 @@ from kafka.admin import MemberToRemove
 
 from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import SLOW
+from tests.faults.feeder import Message
 from tests.kafka.broker import LocalBroker
 
 pytestmark = [
@@ -50,7 +51,9 @@ def sit_out(broker: LocalBroker, worker_pid: int, url: str) -> None:
 
 def test_5_the_only_broker_is_gone_for_three_minutes(other: LocalBroker, tmp_path: Path) -> None:
     with Arena(other.address, tmp_path, plants=(SLOW,)) as arena:
-        arena.feeder.feed(6000)
+        arena.feeder.feed(3000)
+        arena.feeder.send([Message(b"no picture", b"cam-1", must_be="rejected")])
+        arena.feeder.feed(3000)
         worker = arena.start()
         url = worker.until_ready()
         arena.until_scored(500)
@@ -74,6 +77,8 @@ def test_5_the_broker_of_the_results_is_gone_for_three_minutes(
         feeding = arena.feeder.keep_feeding(50, enough)
         try:
             arena.until_scored(500)
+            # Its dead letter is the first, and finds its broker away.
+            arena.feeder.send([Message(b"no picture", b"cam-1", must_be="rejected")])
             sit_out(other, worker.pid, url)
             arena.fault_ended("the results' broker was gone for three minutes", BACK_WITHIN_S)
             assert metric(url, "headrace_consumer_pauses_total") > 0

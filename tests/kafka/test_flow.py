@@ -201,6 +201,26 @@ def test_a_dead_letter_that_its_topic_does_not_take_ends_the_worker_with_the_set
     assert topics.committed() == 0
 
 
+def test_a_record_that_unpacks_to_more_than_can_be_sent_leaves_its_bytes_out_of_the_dead_letter(
+    topics: Topics, registry: str
+) -> None:
+    """32 MiB of zeros are 32 KB on the wire."""
+    zeros = bytes(32 << 20)
+    producer = KafkaProducer(
+        bootstrap_servers=topics.servers, compression_type="gzip", max_request_size=1 << 30
+    )
+    producer.send(topics.name, zeros, key=b"cam").get(30)
+    producer.close(timeout=10)
+    good = topics.send_pictures(4)
+    summary = run(topics, registry, 5)
+    assert (summary.exit_code, summary.rejected, summary.scored) == (0, 1, len(good))
+    assert topics.committed() == 5
+    (letter,) = topics.read(topics.dead_letters)
+    assert letter.value == b""
+    assert int(letter.headers["hr-dlq-left-out-bytes"]) >= len(zeros)
+    assert letter.headers["hr-dlq-topic"] == topics.name.encode()
+
+
 def test_a_source_that_is_not_there_leaves_no_topic_behind(kafka: str, registry: str) -> None:
     topics = Topics(kafka, f"never-made-{uuid.uuid4().hex[:8]}")
     settings = Settings(

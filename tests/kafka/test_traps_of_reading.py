@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer
+from kafka.errors import NoOffsetForPartitionError, OffsetMetadataTooLargeError
 from kafka.future import Future
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -21,12 +23,14 @@ from pipeline.kafka.connection import make_producer
 from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress
 from pipeline.source.kafka.assignment import Assignment
-from pipeline.source.kafka.offsets import Offsets
+from pipeline.source.kafka.member import make_consumer
+from pipeline.source.kafka.offsets import Offsets, is_stable
+from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.plan import CommitPlan
 from pipeline.source.kafka.watch import PartitionView
 from tests.kafka.broker import LocalBroker
 from tests.kafka.member import Member
-from tests.kafka.topics import PICTURES, Topics
+from tests.kafka.topics import PICTURES, RawName, Topics
 from tests.support import wait_until
 
 pytestmark = pytest.mark.kafka
@@ -126,6 +130,63 @@ def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics
         assert topics.committed_offsets()[0] == 50
     finally:
         consumer.close(autocommit=False)
+
+
+def test_a_commit_that_had_to_find_its_coordinator_tells_of_itself(topics: Topics) -> None:
+    """Here it is refused, for its metadata; to find the coordinator isn't to have committed."""
+    with joined(topics) as consumer:
+        (partition, *_) = consumer.assignment()
+        refused = OffsetAndMetadata(1, "x" * 5_000, -1)
+        consumer._coordinator.coordinator_dead("the test says so")
+        future = consumer.commit_async({partition: refused})
+        wait_until(lambda: consumer.poll(timeout_ms=50) is not None and future.is_done)
+        assert isinstance(future.exception, OffsetMetadataTooLargeError)
+        consumer._coordinator.coordinator_dead("the test says so")
+        future = consumer.commit_async({partition: OffsetAndMetadata(1, "", -1)})
+        wait_until(lambda: consumer.poll(timeout_ms=50) is not None and future.is_done)
+        assert future.succeeded()
+    assert topics.committed() == 1
+
+
+@contextlib.contextmanager
+def joined(topics: Topics) -> Iterator[Any]:
+    """A consumer as the source makes it, a member of its group."""
+    options = KafkaSourceOptions(
+        KafkaAddress((topics.servers,), topics.name), topics.name, session_s=6.0
+    )
+    consumer = make_consumer(options)
+    try:
+        consumer.partitions_for_topic(topics.name)
+        consumer.subscribe([topics.name])
+        wait_until(lambda: take_places(consumer))
+        yield consumer
+    finally:
+        consumer.close(autocommit=False)
+
+
+def take_places(consumer: Any) -> bool:
+    """Polls; a partition without a commit asks where to begin. Whether all are there."""
+    with contextlib.suppress(NoOffsetForPartitionError):
+        consumer.poll(timeout_ms=200)
+    consumer.seek_to_beginning()
+    return is_stable(consumer) and bool(consumer.assignment())
+
+
+def test_a_live_source_begins_behind_a_record_that_cannot_be_read(topics: Topics) -> None:
+    """The first poll of new partitions is asked for again, and such a record with it."""
+    raw = [(RawName("\xff\xfe"), b"v")]
+    producer = make_producer(KafkaAddress((topics.servers,), topics.name), deliver_within_s=60)
+    for partition in range(4):
+        for number, headers in enumerate(([], [], raw, [])):
+            sent = producer.send(
+                topics.name, PICTURES[number], partition=partition, headers=headers
+            )
+            sent.get(30)  # in a batch of its own
+    producer.close(timeout=10)
+    with Member(topics, "&mode=live&max_age=600s") as member:
+        frames = member.read(16)
+    assert [frame.position.offset for frame in frames if frame.defect] == [2] * 4
+    assert len({frame.frame_id for frame in frames}) == 16
 
 
 def test_after_what_retention_took_a_group_goes_on_with_what_is_left(topics: Topics) -> None:

@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient
 from pipeline.clock import SystemClock
 from pipeline.errors import SinkUnavailable, StageFailed
 from pipeline.kafka.address import KafkaAddress
-from pipeline.kafka.connection import MAX_RECORD_BYTES
+from pipeline.kafka.record import MAX_RECORD_BYTES
 from pipeline.metrics import Metrics
 from pipeline.sink.base import Sink
 from pipeline.sink.kafka import KafkaSink
@@ -156,10 +156,10 @@ def test_what_a_producer_holds_is_shown_until_it_is_acknowledged(kafka: str) -> 
         sink.close()
 
 
-def test_a_record_that_no_producer_sends_is_an_error_that_says_what_to_lower(kafka: str) -> None:
+def test_a_record_that_no_producer_sends_is_an_error_that_says_so(kafka: str) -> None:
     sink = sink_of(kafka, lambda _: Outgoing(b"cam", bytes(MAX_RECORD_BYTES + 1), []))
     sink.open()
-    with pytest.raises(StageFailed, match=r"lower decode\.max_image_bytes"):
+    with pytest.raises(StageFailed, match="larger than the 16777216 that are sent at the most"):
         sink.write(outcomes(0, 1))
     sink.close()
 

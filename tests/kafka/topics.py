@@ -25,6 +25,15 @@ Answer = TypeVar("Answer")
 PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
 
 
+class RawName(str):
+    """A header's name in other bytes than UTF-8: kafka-python can't read its record."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:  # type: ignore[override]
+        return self.__str__().encode("latin-1")
+
+
 class Topics:
     """A topic of frames and one of results, of this test alone, on a real broker."""
 

@@ -20,12 +20,12 @@ from pipeline.clock import SystemClock
 from pipeline.errors import StageFailed
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import (
-    MAX_RECORD_BYTES,
     connect_admin,
     connection_options,
     kafka_errors,
     require_crc32c,
 )
+from pipeline.kafka.record import MAX_RECORD_BYTES
 from pipeline.source.pacing import Pace
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.plan import CommitPlan, NoCommits
 from pipeline.source.kafka.starts import Starts, TopicMadeAnew
-from pipeline.source.kafka.unreadable import Batches, Unreadable
+from pipeline.source.kafka.unreadable import Batches, Unreadable, ask_again
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
 from pipeline.types import Frame, Position
 
@@ -151,7 +151,7 @@ class KafkaSource:
             assignment.drop_all()
             raise
         if assignment.rebalances != self._rebalances:
-            batches = self._follow_rebalance(consumer, assignment, batches)
+            batches, unreadable = self._follow_rebalance(consumer, assignment, batches, unreadable)
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
@@ -280,8 +280,12 @@ class KafkaSource:
         self._backlog.shed(consumer, behind)
 
     def _follow_rebalance(
-        self, consumer: KafkaConsumer, assignment: Assignment, batches: Batches
-    ) -> Batches:
+        self,
+        consumer: KafkaConsumer,
+        assignment: Assignment,
+        batches: Batches,
+        unreadable: Unreadable | None,
+    ) -> tuple[Batches, Unreadable | None]:
         """Lets go of frames that were polled, not handed out, and now are another worker's. A live
         source begins with what is fresh: what this poll gave of new partitions is asked for again,
         or passed over. Gives what is left of the poll."""
@@ -291,15 +295,12 @@ class KafkaSource:
         with kafka_errors(self._options.address):
             self._caution.begin(consumer, assignment.generations)
         if self._options.max_age_s is not None:
-            for partition in [TopicPartition(*each) for each in added]:
-                if partition in batches:
-                    consumer.seek(partition, batches[partition][0].offset)
-            batches = {there: records for there, records in batches.items() if there not in added}
+            batches, unreadable = ask_again(consumer, added, batches, unreadable)
             self._backlog.shed(consumer, added)
         self._carried = deque(
             frame for frame in self._carried if assignment.is_current(frame.position)
         )
-        return batches
+        return batches, unreadable
 
     def _view(self, consumer: KafkaConsumer, partition: Partition) -> PartitionView:
         there = TopicPartition(*partition)

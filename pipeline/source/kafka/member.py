@@ -6,8 +6,10 @@ from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.future import Future
 
-from pipeline.kafka.connection import MAX_RECORD_BYTES, connection_options
+from pipeline.kafka.connection import connection_options
+from pipeline.kafka.record import MAX_RECORD_BYTES
 from pipeline.source.kafka.options import KafkaSourceOptions
 
 _MOST_BETWEEN_POLLS_S = 60.0
@@ -47,6 +49,7 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
         max_partition_fetch_bytes=MAX_RECORD_BYTES,
     )
     _never_spin(consumer)
+    _tell_of_the_commit_itself(consumer)
     return consumer
 
 
@@ -61,3 +64,28 @@ def _never_spin(consumer: Any) -> None:
         return max(_SHORTEST_WAIT_S, due_s())
 
     coordinator.time_to_next_poll = time_to_next_poll
+
+
+def _tell_of_the_commit_itself(consumer: Any) -> None:
+    """While it doesn't know the group's coordinator, kafka-python 3.0.12 answers for a commit when
+    it has found one: the commit follows, and what becomes of it is told to nobody. One that the
+    new coordinator refused would count as done, and never be sent again."""
+    coordinator = consumer._coordinator
+    commit = coordinator.commit_offsets_async
+
+    def commit_offsets_async(offsets: Any, callback: Any = None) -> Future[Any]:
+        if not coordinator.coordinator_unknown():
+            return commit(offsets, callback)
+        done: Future[Any] = Future()
+
+        def send(_: object) -> None:
+            sent = coordinator._do_commit_offsets_async(offsets, callback)
+            sent.add_callback(done.success)
+            sent.add_errback(done.failure)
+
+        found = coordinator.lookup_coordinator()
+        found.add_callback(send)
+        found.add_errback(done.failure)
+        return done
+
+    coordinator.commit_offsets_async = commit_offsets_async

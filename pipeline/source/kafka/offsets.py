@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any
@@ -111,7 +112,8 @@ class Offsets:
                     continue
             except KafkaError as error:
                 self._note_failure(error)
-            consumer.poll(timeout_ms=int(poll_s * 1000), max_records=1)
+            with contextlib.suppress(KafkaError):  # a partition that it gets has no place, say
+                consumer.poll(timeout_ms=int(poll_s * 1000), max_records=1)
         log.warning("%s: left with offsets that aren't committed", self._name)
 
     def take_back(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:

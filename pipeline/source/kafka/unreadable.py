@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import CorruptRecordError
 
+from pipeline.commit import Partition
 from pipeline.source.kafka.frames import Record
 
 Batches: TypeAlias = Mapping[TopicPartition, Sequence[Record]]
@@ -45,6 +46,24 @@ def poll_records(
     if kept is None or not isinstance(kept.exception, CorruptRecordError):
         return batches, None
     return batches, _step_over(consumer, kept.partition, kept.exception)
+
+
+def ask_again(
+    consumer: KafkaConsumer,
+    partitions: Collection[Partition],
+    batches: Batches,
+    unreadable: Unreadable | None,
+) -> tuple[Batches, Unreadable | None]:
+    """Goes back to before what a poll gave of these partitions; gives what it gave of others."""
+    for there, records in batches.items():
+        if there in partitions:
+            consumer.seek(there, records[0].offset)
+    if unreadable is not None and unreadable.partition in partitions:
+        if unreadable.partition not in batches:  # it comes behind those of its partition
+            consumer.seek(unreadable.partition, unreadable.offset)
+        unreadable = None
+    kept = {there: records for there, records in batches.items() if there not in partitions}
+    return kept, unreadable
 
 
 def _step_over(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.kafka.record import ORIGIN, captured_at, origin_of
+from pipeline.kafka.record import MAX_RECORD_BYTES, ORIGIN, captured_at, origin_of
 from pipeline.kafka.replayed import Letter, again, letter_of
 from pipeline.sink.records import dead_letter_record, result_record
 from pipeline.source.kafka.frames import frame_of
@@ -51,6 +51,27 @@ def put_back(record: Arrived, offset: int = 99, to_topic: str | None = None) -> 
     return Arrived(
         sent.topic, partition, offset, 1_800_000_000_000, sent.key, sent.value, list(sent.headers)
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"cam", bytes(MAX_RECORD_BYTES), []),
+        (b"cam", bytes(MAX_RECORD_BYTES - 70_000), [("x", bytes(10_000))]),
+        (bytes(MAX_RECORD_BYTES), b"", []),
+    ],
+)
+def test_what_is_more_than_can_be_sent_is_left_out_of_a_dead_letter(
+    key: bytes, value: bytes, headers: list[tuple[str, bytes | None]]
+) -> None:
+    letter = rejected_at(Arrived("frames", 0, 7, 1_700_000_000_000, key, value, headers))
+    assert len(letter.key or b"") + len(letter.value or b"") < 1000
+    read = letter_of(letter)
+    assert read is not None
+    assert (read.is_empty_shell, read.topic, read.offset) == (True, "frames", 7)
+    small = letter_of(rejected_at(Arrived("frames", 0, 7, 0, b"cam", b"no picture", [])))
+    assert small is not None
+    assert not small.is_empty_shell
 
 
 @given(RECORDS)
