@@ -25,6 +25,8 @@ _POLL_S = 0.2
 _TURN_S = 0.02
 _COMMIT_EVERY_S = 0.1
 """What is durable and not committed comes twice after a kill; ten commits a second cost 1 %."""
+_CLOSING_PATIENCE = 2.0
+"""A Kafka member waits for its group, commits and leaves: most of half a minute at the worst."""
 _STEADY_AFTER_S = 5.0
 """A connection that gives a frame and breaks again has not healed: the waits go on growing."""
 
@@ -107,7 +109,8 @@ class Intake:
             self._keep_alive()
         finally:
             self.done.set()
-            self._source.close()
+            with self.calls.call(f"{self._info.name}: its closing", _CLOSING_PATIENCE):
+                self._source.close()
             self._metrics.source_up.labels(self._info.name).set(0)
 
     def _take_all(self, quota: Quota, poll_frames: int, stop: threading.Event) -> None:
@@ -159,7 +162,8 @@ class Intake:
         return frames[len(frames) - room :]
 
     def _connect(self) -> None:
-        self._source.open()
+        with self.calls.call(f"{self._info.name}: its opening"):
+            self._source.open()
         self._is_open = True
         self._steady_from_mono_s = self._clock.monotonic() + _STEADY_AFTER_S
         self._metrics.source_up.labels(self._info.name).set(1)
@@ -183,7 +187,8 @@ class Intake:
         """
         try:
             if self._is_open:
-                self._source.poll(0, 0.0)
+                with self.calls.call(f"{self._info.name}: a poll"):
+                    self._source.poll(0, 0.0)
         except (SourceExhausted, SourceUnavailable):
             self._is_open = False
         try:

@@ -15,8 +15,8 @@ class SourceInfo:
     """What is known of a source before it is opened.
 
     ``name`` is shown in logs, metrics and results: never with a password in it. ``max_age_s`` is
-    the deadline that a live source gives its frames; ``blocks_s`` how long a poll may block where
-    nothing comes, whatever its own time-out.
+    the deadline that a live source gives its frames; ``blocks_s`` how long an opening or a
+    poll may block where nothing comes, whatever a poll's own time-out.
     """
 
     name: str

@@ -36,7 +36,8 @@ def live_info(name: str, options: LiveOptions) -> SourceInfo:
         "live",
         is_finite=False,
         max_age_s=options.max_age_s,
-        blocks_s=options.read_timeout_s,
+        # MJPEG connects and waits for an answer; RTSP is read over until it is up to date.
+        blocks_s=options.open_timeout_s + max(options.open_timeout_s, options.read_timeout_s),
     )
 
 

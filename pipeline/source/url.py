@@ -91,9 +91,9 @@ def make_source(url: str, around: Surroundings, *, beside: Iterable[Source] = ()
     blocks_s = source.info.blocks_s
     if blocks_s >= around.stall_timeout_s:
         raise ConfigError(
-            f"{source.info.name}: its read_timeout is {blocks_s:g} s, and after"
-            f" {around.stall_timeout_s:g} s a call counts as hung and the worker ends; lower it, or"
-            " raise lifecycle.stall_timeout_s"
+            f"{source.info.name}: with its open_timeout and read_timeout it may take {blocks_s:g} s"
+            f" to open, and after {around.stall_timeout_s:g} s a call counts as hung and the worker"
+            " ends; lower them, or raise lifecycle.stall_timeout_s"
         )
     return source
 

@@ -189,6 +189,25 @@ def test_a_live_source_begins_behind_a_record_that_cannot_be_read(topics: Topics
     assert len({frame.frame_id for frame in frames}) == 16
 
 
+def test_where_a_group_begins_at_the_end_is_committed_before_a_frame_is_out(
+    topics: Topics,
+) -> None:
+    """Else a worker that is killed before its first commit loses what it had taken."""
+    topics.send_pictures(12)
+    with Member(topics, "&start=latest") as member:
+
+        def has_begun() -> bool:
+            assert member.poll(10) == []
+            return topics.committed() == 12
+
+        wait_until(has_begun)
+        new = topics.send_pictures(5)
+        taken = [frame.frame_id for frame in member.read(5)]
+    assert sorted(taken) == sorted(new)
+    with Member(topics, "&start=latest") as member:
+        assert sorted(frame.frame_id for frame in member.read(5)) == sorted(new)
+
+
 def test_after_what_retention_took_a_group_goes_on_with_what_is_left(topics: Topics) -> None:
     topics.send([PICTURES[0]] * 30, streams=1)
     with Member(topics) as member:

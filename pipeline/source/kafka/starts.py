@@ -4,12 +4,13 @@ offsets that it knows already, and records that are gone."""
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 from uuid import UUID
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import StageFailed
 from pipeline.metrics import ConsumerMetrics
@@ -99,11 +100,28 @@ class Starts:
 
     def _begin(self, consumer: KafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Chooses where partitions begin of which the group has committed nothing."""
+        at_end: list[TopicPartition] = []
         for each in partitions:
             if self._start == "earliest" or each.partition not in self._first_partitions:
                 consumer.seek_to_beginning(each)
             else:
-                consumer.seek_to_end(each)
+                at_end.append(each)
+        if at_end:
+            self._begin_at_end(consumer, at_end)
+
+    def _begin_at_end(self, consumer: KafkaConsumer, partitions: Sequence[TopicPartition]) -> None:
+        """What comes from now on counts, and the group gets to know it: else the next worker, where
+        this one dies before its first commit, would begin at a later end. Where it can't be told,
+        nothing is begun, and the next poll asks again. Blocks for seconds at most."""
+        ends = consumer.end_offsets(partitions, timeout_ms=_ANSWER_WITHIN_MS)
+        places = {each: OffsetAndMetadata(end, "", -1) for each, end in ends.items()}
+        try:
+            consumer.commit(places, timeout_ms=_ANSWER_WITHIN_MS)
+        except KafkaError as error:
+            log.info("%s: where to begin isn't committed yet: %r", self._topic, error)
+            return
+        for each, end in ends.items():
+            consumer.seek(each, end)
 
     def _leave_gap(self, consumer: KafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
         """Goes to the first record of partitions that have no record at these offsets any more,

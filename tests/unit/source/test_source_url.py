@@ -175,9 +175,10 @@ def test_sources_that_differ_in_their_suffix_alone_have_streams_of_their_own(
 @pytest.mark.parametrize("url", ["rtsp://host/x", "http://host/x", "camera:0"])
 def test_a_camera_that_may_keep_still_for_longer_than_a_call_may_take_is_refused(url: str) -> None:
     around = Surroundings(SystemClock(), stall_timeout_s=30)
-    assert make_source(f"{url}?read_timeout=29s", around).info.blocks_s == 29
-    with pytest.raises(ConfigError, match="read_timeout is 30 s, and after 30 s"):
-        make_source(f"{url}?read_timeout=30s", around)
+    assert make_source(f"{url}?open_timeout=9s&read_timeout=20s", around).info.blocks_s == 29
+    for timeouts in ("open_timeout=10s&read_timeout=20s", "open_timeout=15s", "read_timeout=1m"):
+        with pytest.raises(ConfigError, match="s to open, and after 30 s a call counts as hung"):
+            make_source(f"{url}?{timeouts}", around)
 
 
 def test_two_sources_of_one_name_get_different_names_and_streams(tmp_path: Path) -> None:
