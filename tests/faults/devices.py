@@ -8,6 +8,7 @@ from __future__ import annotations
 NO_ROOM = "device_plants.no_room"
 ILLEGAL_ACCESS = "device_plants.illegal_access"
 NOT_A_NUMBER = "device_plants.not_a_number"
+WRONG_SHAPE = "device_plants.wrong_shape"
 SLOW = "device_plants.slow"
 SLOWER = "device_plants.slower"
 SLOWEST = "device_plants.slowest"

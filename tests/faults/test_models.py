@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from tests.faults.arena import WINDOW, Arena, metric
-from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER
+from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
 from tests.faults.scenarios import altered_model, swaps
 from tests.support import wait_until
 
@@ -49,6 +49,18 @@ def test_16_an_output_that_is_no_number_is_a_rejection(arena: Arena) -> None:
     arena.until_all_done()
     arena.stop_all()
     verdict = arena.verdict("16-nan", has_all_summaries=True, has_one_worker=True)
+    assert verdict.broken == []
+
+
+def test_16_an_output_of_another_shape_is_a_rejection_of_all_its_batch(arena: Arena) -> None:
+    arena.plants = (WRONG_SHAPE,)
+    arena.start().until_ready()
+    arena.feeder.feed(200, must_be=lambda _: "rejected")
+    arena.until_all_done()
+    details = {letter.headers["hr-dlq-detail"].decode() for letter in arena.letters()}
+    assert {detail.partition(" (")[0] for detail in details} == {"the model gave"}
+    arena.stop_all()
+    verdict = arena.verdict("16-shape", has_all_summaries=True, has_one_worker=True)
     assert verdict.broken == []
 
 
