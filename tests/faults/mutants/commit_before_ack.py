@@ -14,7 +14,7 @@ _real = KafkaSink.write
 def _write(self: KafkaSink, outcomes: Sequence[Outcome]) -> None:
     _real(self, outcomes)
     for outcome in outcomes:
-        self._answers.append(_Answer(self._round, outcome, None))
+        self._answers.append(_Answer(self._round, outcome.frame.position, None))
 
 
 def plant() -> None:

@@ -34,7 +34,7 @@ def _write_the_rest(self: KafkaSink, outcomes: Sequence[Outcome]) -> None:
         at = outcome.frame.position
         if (at.topic, at.partition, at.offset) in _dropped:
             self._outstanding[at] = _Sent(outcome, self._round, self._clock.monotonic(), 0)
-            self._answers.append(_Answer(self._round, outcome, None))
+            self._answers.append(_Answer(self._round, at, None))
         else:
             kept.append(outcome)
     _write(self, kept)
