@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 
 from pipeline.artifact.names import parse_model, version_of
@@ -81,9 +80,11 @@ class Worker:
         self._journal = Journal(Credits(limits.max_frames, limits.max_bytes), self._clock, order)
         seat = strict and make_seat(strict, self._journal.is_current, self.metrics)
         if sources is None:
-            around = Surroundings(self._clock, self._journal, self.metrics, kafka, seat)
             limit_s = settings.lifecycle.stall_timeout_s
-            sources = make_sources(settings.sources, replace(around, stall_timeout_s=limit_s))
+            around = Surroundings(
+                self._clock, self._journal, self.metrics, kafka, seat, stall_timeout_s=limit_s
+            )
+            sources = make_sources(settings.sources, around)
         if not sources:
             raise ConfigError("no source: give at least one --source URL")
         self._sources = sources
