@@ -119,7 +119,7 @@ class Offsets:
     def take_back(self, consumer: KafkaConsumer, partitions: Collection[Partition]) -> None:
         """Commits that nothing is done: what stands under these offsets now is unread, and it may
         be some seconds since it was put there. Blocks for seconds."""
-        beginnings = _request(dict.fromkeys(partitions, (0, "")))
+        beginnings = commit_request(dict.fromkeys(partitions, (0, "")))
         try:
             consumer.commit(beginnings, timeout_ms=_SETTLE_WITHIN_MS)
         except KafkaError as error:
@@ -157,7 +157,7 @@ class Offsets:
         if not is_stable(consumer):
             return False
         try:
-            consumer.commit(_request(marks), timeout_ms=_SETTLE_WITHIN_MS)
+            consumer.commit(commit_request(marks), timeout_ms=_SETTLE_WITHIN_MS)
         except KafkaError as error:
             self._note_failure(error)
             return False
@@ -168,10 +168,12 @@ class Offsets:
 
     def _marks_back(self, leaving: Generations) -> dict[TopicPartition, OffsetAndMetadata]:
         """What was marked and is given up in good order isn't to blame for anything."""
-        return _request(self._caution.to_take_back(leaving.keys(), self._progress.next_offsets()))
+        return commit_request(
+            self._caution.to_take_back(leaving.keys(), self._progress.next_offsets())
+        )
 
     def _to_commit(self, places: Places) -> dict[TopicPartition, OffsetAndMetadata]:
-        return _request(
+        return commit_request(
             {
                 partition: (offset, self._caution.metadata(partition, offset))
                 for partition, (_, offset) in places.items()
@@ -189,7 +191,7 @@ class Offsets:
         log.info("%s: not committed: %r", self._name, error)
 
 
-def _request(
+def commit_request(
     places: Mapping[Partition, tuple[int, str]],
 ) -> dict[TopicPartition, OffsetAndMetadata]:
     """Offsets and their metadata, as kafka-python takes them."""

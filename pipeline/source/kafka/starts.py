@@ -10,10 +10,10 @@ from uuid import UUID
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from kafka.structs import OffsetAndMetadata
 
 from pipeline.errors import StageFailed
 from pipeline.metrics import ConsumerMetrics
+from pipeline.source.kafka.offsets import commit_request
 from pipeline.source.kafka.unreadable import Batches, Unreadable, poll_records
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Starts:
         this one dies before its first commit, would begin at a later end. Where it can't be told,
         nothing is begun, and the next poll asks again. Blocks for seconds at most."""
         ends = consumer.end_offsets(partitions, timeout_ms=_ANSWER_WITHIN_MS)
-        places = {each: OffsetAndMetadata(end, "", -1) for each, end in ends.items()}
+        places = commit_request({each: (end, "") for each, end in ends.items()})
         try:
             consumer.commit(places, timeout_ms=_ANSWER_WITHIN_MS)
         except KafkaError as error:
