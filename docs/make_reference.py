@@ -33,7 +33,7 @@ from pipeline.types import (
     ShedReason,
     Timings,
 )
-from pipeline.wire import result_row
+from pipeline.wire import encode_row
 
 FOLDER = Path(__file__).parent / "reference"
 MADE = "<!-- Made from the code by `make reference`; changes belong there. -->\n\n"
@@ -218,7 +218,7 @@ def _result() -> Iterator[str]:
     yield f"it is rejected as {_choices(RejectReason)}.\n"
     for name, outcome in _EXAMPLES.items():
         yield f"## {name}\n"
-        yield f"```json\n{json.dumps(result_row(outcome), indent=1)}\n```\n"
+        yield f"```json\n{json.dumps(json.loads(encode_row(outcome)), indent=1)}\n```\n"
 
 
 def _choices(alias: Any) -> str:

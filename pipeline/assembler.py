@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pipeline.batch import BatchPolicy, CloseReason, OpenBatch
 from pipeline.channel import ChannelClosed
@@ -16,8 +17,7 @@ _MOST_GIVEN_UP = 4
 """Rows out of use at one time: behind each of them a thread hangs, and may burn a core."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Struct, frozen=True, gc=False):
     """A decoded frame in its row. ``width`` and ``height`` are the original picture's."""
 
     frame: Frame
@@ -29,8 +29,7 @@ class Sample:
     decoded_mono_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, gc=False):
     """Samples that are scored together by one model.
 
     ``rows_nhwc`` is the whole preallocated slot; rows that no sample names hold old pixels.
@@ -47,8 +46,7 @@ class Batch:
         return max(sample.row for sample in self.samples) + 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     """A decode thread's right to write one row, until it completes or releases it."""
 
     slot: int

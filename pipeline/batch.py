@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from msgspec import Struct
+
 CloseReason: TypeAlias = Literal["full", "age", "deadline", "idle", "drain"]
 
 _LIVE_SHARE = 0.25
@@ -19,8 +21,7 @@ the bucket of 32, which costs a backlog 5 % of its speed (docs/measurements.md).
 pictures that take so long to decode that a full batch would be a matter of seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenBatch:
+class OpenBatch(Struct, frozen=True, gc=False):
     """What the policy must know of a batch that is being filled.
 
     ``oldest_mono_s`` is when its first frame joined; ``deadline_mono_s`` is the latest moment at

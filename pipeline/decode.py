@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pipeline.assembler import Assembler, Row, Sample
 from pipeline.channel import Channel, ChannelClosed
@@ -33,8 +35,7 @@ _MOST_PASSED_S = 1.0
 had no time to end."""
 
 
-@dataclass(slots=True, eq=False)
-class _Attempt:
+class _Attempt(Struct, eq=False, gc=False):
     """A thread's work on one frame, and how long it has taken already."""
 
     frame: Frame

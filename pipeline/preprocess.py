@@ -21,6 +21,7 @@ from pipeline.opencv import MAX_IMAGE_PIXELS, cv2
 from pipeline.types import ImageHwc
 
 _INTERPOLATION = {
+    "pyramid": cv2.INTER_AREA,
     "area": cv2.INTER_AREA,
     "linear": cv2.INTER_LINEAR,
     "cubic": cv2.INTER_CUBIC,
@@ -45,6 +46,8 @@ class PreprocessSpec(BaseModel):
     with grey; ``center_crop`` keeps the aspect ratio, fills the sample and cuts what sticks out.
     ``decode``: ``auto`` decodes a JPEG at the largest DCT reduction (1/2, 1/4, 1/8) that still
     leaves twice the size that is resized to; ``full`` always decodes all of it.
+    ``interpolation``: ``pyramid`` takes means of 2x2 pixels as long as that leaves 1.5 times
+    the size, and goes the rest of the way by ``area``; the others are OpenCV's, alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,7 +55,7 @@ class PreprocessSpec(BaseModel):
     width: int = Field(ge=1, le=4096, description="samples' width in pixels")
     height: int = Field(ge=1, le=4096, description="samples' height in pixels")
     resize: Literal["stretch", "letterbox", "center_crop"] = "stretch"
-    interpolation: Literal["area", "linear", "cubic", "nearest", "lanczos"] = "area"
+    interpolation: Literal["pyramid", "area", "linear", "cubic", "nearest", "lanczos"] = "pyramid"
     decode: Literal["auto", "full"] = "auto"
 
     @property
@@ -157,10 +160,12 @@ def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> Imag
 
 def write_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:
     """Resizes a picture into ``row_hwc``, ``[height, width, 3]`` uint8, contiguous; channels keep
-    their order. Nothing of the size of the picture is allocated; the row is written in place.
+    their order. No more than a quarter of the picture is allocated; the row is written in place.
     """
     width, height = resized_size(image_hwc.shape[1], image_hwc.shape[0], spec)
     how = _INTERPOLATION[spec.interpolation]
+    if spec.interpolation == "pyramid":
+        image_hwc = _halved(image_hwc, width, height)
     if spec.resize == "stretch":
         cv2.resize(image_hwc, (width, height), dst=row_hwc, interpolation=how)
     elif spec.resize == "letterbox":
@@ -172,6 +177,19 @@ def write_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -
         top, left = (height - spec.height) // 2, (width - spec.width) // 2
         filled_hwc = cv2.resize(image_hwc, (width, height), interpolation=how)
         row_hwc[:] = filled_hwc[top : top + spec.height, left : left + spec.width]
+
+
+def _halved(image_hwc: ImageHwc, width: int, height: int) -> ImageHwc:
+    """The smallest level of a picture's pyramid that is still 1.5 times as wide and as high.
+
+    To exactly the half ``INTER_AREA`` is vectorised, and takes a tenth of what it takes for a pixel
+    otherwise. Sides must be even, else a level wouldn't be of whole pixels.
+    """
+    rows, columns = image_hwc.shape[:2]
+    while rows % 2 == 0 and columns % 2 == 0 and rows >= 3 * height and columns >= 3 * width:
+        rows, columns = rows // 2, columns // 2
+        image_hwc = cv2.resize(image_hwc, (columns, rows), interpolation=cv2.INTER_AREA)  # pyright: ignore[reportAssignmentType]
+    return image_hwc
 
 
 def write_bgr_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:

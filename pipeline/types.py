@@ -13,10 +13,11 @@ seconds; every name that ends in ``_mono_s`` is on the monotonic clock and is ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 ImageHwc: TypeAlias = NDArray[np.uint8]
@@ -44,8 +45,7 @@ RejectReason: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True, gc=False):
     """Where a frame stands in its source: what may be committed is decided from these alone.
 
     ``topic`` is the Kafka topic, or the name of a file, folder or camera. ``generation`` counts the
@@ -63,8 +63,7 @@ class Position:
         return self.topic, self.partition
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True, gc=False):
     """One picture as it came in, and what is known of it.
 
     ``payload`` is the encoded image (JPEG, PNG, WebP) as bytes, or ``[H, W, C]`` uint8 BGR where
@@ -117,8 +116,7 @@ class Frame:
         return replace(self, payload=b"")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
+class ModelIdentity(Struct, frozen=True, gc=False):
     """The model that scored a frame. ``sha256`` is of the bytes that were loaded; ``epoch`` rises
     by one at each swap within a worker's life."""
 
@@ -128,8 +126,7 @@ class ModelIdentity:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True, gc=False):
     """One class and the model's confidence in it, 0 to 1."""
 
     label: str
@@ -137,8 +134,7 @@ class Prediction:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(Struct, frozen=True, gc=False):
     """Where a frame's time went, in seconds. ``batch_s`` is the wait for its batch to be full."""
 
     queue_s: float
@@ -147,8 +143,7 @@ class Timings:
     infer_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Struct, frozen=True, gc=False):
     """A frame that a model scored. ``width`` and ``height`` are the original picture's; the best
     prediction is the first."""
 
@@ -166,8 +161,7 @@ class Scored:
         return self.predictions[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Shed:
+class Shed(Struct, frozen=True, gc=False):
     """A frame of a live stream that was given up in favour of a fresher one."""
 
     frame: Frame
@@ -175,8 +169,7 @@ class Shed:
     decided_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True, gc=False):
     """A frame that can never work. ``detail`` says to a person what is wrong with it."""
 
     frame: Frame
@@ -188,8 +181,7 @@ class Rejected:
 Outcome: TypeAlias = Scored | Shed | Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class SwapEvent:
+class SwapEvent(Struct, frozen=True, gc=False):
     """One try to swap. ``result`` is ``swapped`` or a refusal's reason; ``at`` is Unix seconds."""
 
     at: float

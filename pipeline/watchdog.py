@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from pipeline.clock import Clock
 from pipeline.errors import EXIT_RESTART
@@ -34,15 +34,9 @@ class CallWatch:
         self._clock = clock
         self._open: dict[int, tuple[str, float, float]] = {}
 
-    @contextmanager
-    def call(self, name: str, patience: float = 1.0) -> Iterator[None]:
+    def call(self, name: str, patience: float = 1.0) -> AbstractContextManager[None]:
         """Marks the block as such a call. It may take ``patience`` times as long as others."""
-        thread = threading.get_ident()
-        self._open[thread] = (name, self._clock.monotonic(), patience)
-        try:
-            yield
-        finally:
-            self._open.pop(thread, None)
+        return _Call(self._open, (name, self._clock.monotonic(), patience))
 
     def forget(self, thread: int) -> None:
         """A call of this thread (its ``ident``) isn't waited for any more."""
@@ -55,6 +49,26 @@ class CallWatch:
             if now - since > within_s * patience:
                 return f"{name} hasn't returned for {now - since:.0f} s"
         return None
+
+
+class _Call:
+    """A block within a watched call; a generator for each frame's would cost three times as much.
+    Owned by: the thread that runs the block."""
+
+    __slots__ = ("_entry", "_open", "_thread")
+
+    def __init__(
+        self, calls: dict[int, tuple[str, float, float]], entry: tuple[str, float, float]
+    ) -> None:
+        self._open = calls
+        self._entry = entry
+        self._thread = threading.get_ident()
+
+    def __enter__(self) -> None:
+        self._open[self._thread] = self._entry
+
+    def __exit__(self, *exception: object) -> None:
+        self._open.pop(self._thread, None)
 
 
 @contextmanager

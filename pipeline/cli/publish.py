@@ -35,8 +35,8 @@ def publish(
     ] = "1,1,1",
     resize: Annotated[str, typer.Option(help="stretch, letterbox or center_crop.")] = "stretch",
     interpolation: Annotated[
-        str, typer.Option(help="area, linear, cubic, nearest or lanczos.")
-    ] = "area",
+        str, typer.Option(help="pyramid, area, linear, cubic, nearest or lanczos.")
+    ] = "pyramid",
     decode: Annotated[
         str, typer.Option(help="auto: JPEGs no larger than needed; full: all of each.")
     ] = "auto",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
@@ -20,7 +19,6 @@ def softmax_nk(logits_nk: LogitsNk) -> LogitsNk:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Ranking(Sequence[Prediction]):
     """A row's best classes, the most confident first.
 
@@ -29,9 +27,14 @@ class Ranking(Sequence[Prediction]):
     and computing (docs/measurements.md). ``labels`` are all of the model's, by class id.
     """
 
-    labels: tuple[str, ...]
-    class_ids: list[int]
-    confidences: list[float]
+    __slots__ = ("_class_ids", "_confidences", "_labels")
+
+    def __init__(
+        self, labels: tuple[str, ...], class_ids: list[int], confidences: list[float]
+    ) -> None:
+        self._labels = labels
+        self._class_ids = class_ids
+        self._confidences = confidences
 
     @overload
     def __getitem__(self, index: int) -> Prediction: ...
@@ -40,15 +43,15 @@ class Ranking(Sequence[Prediction]):
     def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
         if isinstance(index, slice):
             return tuple(self)[index]
-        class_id = self.class_ids[index]
-        return Prediction(self.labels[class_id], class_id, self.confidences[index])
+        class_id = self._class_ids[index]
+        return Prediction(self._labels[class_id], class_id, self._confidences[index])
 
     def __iter__(self) -> Iterator[Prediction]:
-        for class_id, confidence in zip(self.class_ids, self.confidences, strict=True):
-            yield Prediction(self.labels[class_id], class_id, confidence)
+        for class_id, confidence in zip(self._class_ids, self._confidences, strict=True):
+            yield Prediction(self._labels[class_id], class_id, confidence)
 
     def __len__(self) -> int:
-        return len(self.class_ids)
+        return len(self._class_ids)
 
 
 def best_predictions(logits_nk: LogitsNk, labels: tuple[str, ...]) -> list[Ranking]:

@@ -90,12 +90,13 @@ class EngineStage:
 
     def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
         now = self._clock.now()
-        fresh = [sample for sample in batch.samples if not sample.frame.is_stale(now)]
-        outcomes: list[Outcome] = [
-            Shed(sample.frame.without_payload(), "deadline", now)
-            for sample in batch.samples
-            if sample.frame.is_stale(now)
-        ]
+        fresh: list[Sample] = []
+        outcomes: list[Outcome] = []
+        for sample in batch.samples:
+            if sample.frame.is_stale(now):
+                outcomes.append(Shed(sample.frame.without_payload(), "deadline", now))
+            else:
+                fresh.append(sample)
         if not fresh:
             return outcomes
         rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self._sizes)]

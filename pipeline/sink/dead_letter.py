@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
+import msgspec
 import numpy as np
 
 from pipeline.opencv import cv2
@@ -30,7 +31,7 @@ def encode_dead_letter(outcome: Outcome) -> bytes:
         "detail": outcome.detail,
         "captured_at": frame.captured_at,
         "rejected_at": outcome.decided_at,
-        "source": source_row(frame),
+        "source": msgspec.to_builtins(source_row(frame)),
         "payload": base64.b64encode(original_bytes(frame)).decode("ascii"),
     }
     return json.dumps(row, separators=(",", ":")).encode() + b"\n"

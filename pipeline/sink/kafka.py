@@ -6,10 +6,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
+from msgspec import Struct
 
 from pipeline.clock import Clock
 from pipeline.errors import ConfigError, SinkUnavailable, SourceUnavailable, StageFailed
@@ -44,8 +44,7 @@ _METADATA_WITHIN_MS = 10_000
 _BATCH_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(Struct, frozen=True):
     """What became of a record. ``round`` counts the producers of a sink."""
 
     round: int
@@ -53,8 +52,7 @@ class _Answer:
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(Struct, frozen=True, gc=False):
     """A record that is on its way, with the bytes of its key and value."""
 
     outcome: Outcome

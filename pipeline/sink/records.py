@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pipeline.kafka.record import MAX_RECORD_BYTES, first_values, result_headers, utf8
 from pipeline.kafka.replayed import LEFT_OUT
@@ -14,8 +14,7 @@ _OURS_BYTES = 64 << 10
 """Room for our own headers, and for what Kafka puts around a record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, gc=False):
     """A record that is to be written. Records of one key keep their order."""
 
     key: bytes

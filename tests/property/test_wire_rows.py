@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from importlib.resources import files
 
 import jsonschema
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from pipeline.types import Frame, Outcome, Position, Prediction, Shed
 from pipeline.wire import encode_row, result_row
@@ -61,5 +62,5 @@ def test_every_outcome_is_one_line_that_reads_back_the_same(outcome: Outcome) ->
     assert b"\n" not in line[:-1]
     assert b"\r" not in line
     row = json.loads(line.decode("utf-8"))
-    assert row == result_row(outcome)
+    assert row == json.loads(json.dumps(to_builtins(result_row(outcome))))
     SCHEMA.validate(row)

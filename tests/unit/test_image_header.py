@@ -107,3 +107,26 @@ def test_a_jpeg_without_a_size_is_rejected(width: int, height: int) -> None:
     with pytest.raises(FrameRejected, match="claims a size") as rejected:
         read_header(with_size(encode(corners()), width, height))
     assert rejected.value.reason == "corrupt"
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.sampled_from([b"\xff\xda", b"\xff\xc0", b"\xff", b"\x00\x0c", b"\x03", b"a"])
+        | st.binary(),
+        max_size=12,
+    ).map(b"".join),
+    st.sampled_from([1, 6]),
+    st.booleans(),
+)
+def test_a_comment_that_looks_like_a_scan_changes_nothing(
+    comment: bytes, orientation: int, comes_first: bool
+) -> None:
+    picture = encode(corners(64, 48))
+    if orientation > 1:
+        picture = with_exif_orientation(picture, orientation)
+    segment = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
+    at = 2 if comes_first else picture.index(b"\xff\xda")
+    commented = picture[:at] + segment + picture[at:]
+    for _ in range(2):  # the second time from memory
+        assert read_header(commented) == read_header(picture)

@@ -20,7 +20,7 @@ from pipeline.preprocess import (
     write_sample,
 )
 from tests.pictures import corners, encode, with_exif_orientation, with_size
-from tests.support import noise_jpeg
+from tests.support import noise_jpeg, smooth_noise
 
 SPEC = PreprocessSpec(width=24, height=24)
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -161,6 +161,47 @@ def test_the_reduced_decode_is_close_to_the_full_one() -> None:
     auto = load_sample(data, SPEC).astype(int)
     full = load_sample(data, SPEC.model_copy(update={"decode": "full"})).astype(int)
     assert np.abs(auto - full).max() <= 6
+
+
+def test_a_pyramid_is_close_to_averaging_over_areas_at_once() -> None:
+    image_hwc = smooth_noise(640, 360)
+    for resize in ("stretch", "letterbox", "center_crop"):
+        for width, height in ((24, 24), (100, 30), (224, 224), (320, 180), (700, 400)):
+            spec = PreprocessSpec.model_validate(
+                {"width": width, "height": height, "resize": resize}
+            )
+            pyramid_hwc, area_hwc = np.empty((2, height, width, 3), np.uint8)
+            write_sample(image_hwc, spec, pyramid_hwc)
+            write_sample(image_hwc, spec.model_copy(update={"interpolation": "area"}), area_hwc)
+            differences = np.abs(pyramid_hwc.astype(int) - area_hwc)
+            assert differences.mean() < 1, (resize, width, height)
+            assert differences.max() <= 8, (resize, width, height)
+
+
+@pytest.mark.parametrize(
+    ("size", "level"),
+    [
+        ((640, 360), (80, 45)),  # 45 is odd
+        ((72, 72), (36, 36)),
+        ((70, 70), (70, 70)),  # half of it would be less than one and a half times 24
+        ((96, 71), (96, 71)),
+        ((4096, 72), (2048, 36)),
+        ((20, 10), (20, 10)),
+    ],
+)
+def test_a_pyramid_has_whole_pixels_and_leaves_one_and_a_half_times_the_size(
+    size: tuple[int, int], level: tuple[int, int]
+) -> None:
+    image_hwc = smooth_noise(*size)
+    width, height = size
+    while (width, height) != level:
+        width, height = width // 2, height // 2
+        image_hwc = image_hwc.reshape(height, 2, width, 2, 3).mean(axis=(1, 3)) + 0.5
+        image_hwc = image_hwc.astype(np.uint8)
+    pyramid_hwc, area_hwc = np.empty((2, 24, 24, 3), np.uint8)
+    write_sample(smooth_noise(*size), SPEC, pyramid_hwc)
+    write_sample(image_hwc, SPEC.model_copy(update={"interpolation": "area"}), area_hwc)
+    assert np.abs(pyramid_hwc.astype(int) - area_hwc).max() <= 1
 
 
 def test_the_digest_changes_with_each_field_and_nothing_else() -> None:

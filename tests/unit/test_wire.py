@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, get_args
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from pipeline.types import RejectReason, Shed, ShedReason
 from pipeline.wire import encode_row, result_row
@@ -47,7 +47,7 @@ def test_a_score_names_the_model_that_computed_it(schema: jsonschema.Draft202012
 
 
 def test_a_score_after_its_deadline_is_not_fresh() -> None:
-    assert result_row(scored(frame(max_age_s=0.01)))["fresh"] is False
+    assert result_row(scored(frame(max_age_s=0.01))).fresh is False
 
 
 def test_a_score_that_waited_for_its_sink_beyond_the_deadline_is_not_fresh() -> None:
@@ -60,7 +60,7 @@ def test_a_score_that_waited_for_its_sink_beyond_the_deadline_is_not_fresh() -> 
 
 def test_a_clock_ahead_of_ours_makes_no_negative_age() -> None:
     late = replace(scored(frame()), scored_at=frame().captured_at - 5)
-    assert result_row(late)["age_ms"] == 0
+    assert result_row(late).age_ms == 0
 
 
 @pytest.mark.parametrize("reason", get_args(ShedReason))
@@ -111,4 +111,4 @@ def test_the_schema_refuses_what_is_no_result(
     change: dict[str, object], schema: jsonschema.Draft202012Validator
 ) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        schema.validate(result_row(scored(frame())) | change)
+        schema.validate(_row(encode_row(scored(frame()))) | change)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kafka import KafkaConsumer, TopicPartition
+from msgspec.structs import replace
 
 from pipeline.commit import Partition
 from pipeline.source.base import Progress

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from pipeline.clock import ManualClock
 from pipeline.opencv import cv2
