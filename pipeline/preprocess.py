@@ -46,8 +46,8 @@ class PreprocessSpec(BaseModel):
     with grey; ``center_crop`` keeps the aspect ratio, fills the sample and cuts what sticks out.
     ``decode``: ``auto`` decodes a JPEG at the largest DCT reduction (1/2, 1/4, 1/8) that still
     leaves twice the size that is resized to; ``full`` always decodes all of it.
-    ``interpolation``: ``pyramid`` takes means of 2x2 pixels as long as that leaves 1.5 times
-    the size, and goes the rest of the way by ``area``; the others are OpenCV's, alone.
+    ``interpolation``: ``pyramid`` takes means of 2x2 pixels as long as both sides are even and that
+    leaves 1.5 times the size, and goes the rest of the way by ``area``; the others are OpenCV's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -160,7 +160,8 @@ def decode_image(data: bytes, header: ImageHeader, spec: PreprocessSpec) -> Imag
 
 def write_sample(image_hwc: ImageHwc, spec: PreprocessSpec, row_hwc: ImageHwc) -> None:
     """Resizes a picture into ``row_hwc``, ``[height, width, 3]`` uint8, contiguous; channels keep
-    their order. No more than a quarter of the picture is allocated; the row is written in place.
+    their order. The row is written in place; besides, a third of the picture at most is allocated,
+    and with ``center_crop`` what it is resized to.
     """
     width, height = resized_size(image_hwc.shape[1], image_hwc.shape[0], spec)
     how = _INTERPOLATION[spec.interpolation]

@@ -118,7 +118,7 @@ class Frame(Struct, frozen=True, gc=False):
 
 class ModelIdentity(Struct, frozen=True, gc=False):
     """The model that scored a frame. ``sha256`` is of the bytes that were loaded; ``epoch`` rises
-    by one at each swap within a worker's life."""
+    by one at each swap within a worker's life. Its fields are those of a result's ``model``."""
 
     name: str
     version: int

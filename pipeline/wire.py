@@ -83,7 +83,8 @@ def encode_row(outcome: Outcome, written_at: float | None = None) -> bytes:
 
     A stream's name may hold what UTF-8 can't (half of a surrogate pair, from the name of a file);
     such a row is written with JSON's ``\\u`` escapes, so that nothing is lost or replaced. Numbers
-    are finite (a score that isn't is rejected before): msgspec would write others as null.
+    are finite (a score that isn't is rejected before): msgspec would write others as null. Values
+    are Python's own ``str``, ``int`` and ``float``: it refuses NumPy's.
     """
     row = result_row(outcome, written_at)
     try:

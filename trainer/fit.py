@@ -170,8 +170,13 @@ def fit(
     progress = progress or PlainProgress()
     training = Training(data, settings)
     state = TrainingState(training.network, training.optimiser)
-    identity = {**settings.identity(), "labels": list(data.labels), "data": data.digest}
-    run.begin({**identity, "epochs": settings.epochs, "preprocess": data.spec.model_dump()})
+    identity = {
+        **settings.identity(),
+        "labels": list(data.labels),
+        "data": data.digest,
+        "preprocess": data.spec.model_dump(),
+    }
+    run.begin({**identity, "epochs": settings.epochs})
     if resume and run.has_checkpoint:
         run.restore_last(state, identity)
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")

@@ -51,8 +51,8 @@ class ServedNetwork(nn.Module):
             torch.tensor(values, dtype=torch.float64).reshape(1, 3, 1, 1)
             for values in (normalisation.mean, normalisation.std)
         )
-        # (pixel / 255 - mean) / std in one pass over the batch, which is a tenth of what the
-        # reference network takes for it in three.
+        # (pixel / 255 - mean) / std as one operation: as three it takes the reference network a
+        # tenth longer.
         self.register_buffer("scale", (1 / (255 * std)).float(), persistent=False)
         self.register_buffer("shift", (-mean / std).float(), persistent=False)
 

@@ -53,6 +53,9 @@ class Ranking(Sequence[Prediction]):
     def __len__(self) -> int:
         return len(self._class_ids)
 
+    def __repr__(self) -> str:
+        return f"Ranking({', '.join(f'{each.label} {each.confidence:.3f}' for each in self)})"
+
 
 def best_predictions(logits_nk: LogitsNk, labels: tuple[str, ...]) -> list[Ranking]:
     """For each row the ``BEST`` classes, the most confident first; ties in the labels' order."""

@@ -64,3 +64,4 @@ def test_every_outcome_is_one_line_that_reads_back_the_same(outcome: Outcome) ->
     row = json.loads(line.decode("utf-8"))
     assert row == json.loads(json.dumps(to_builtins(result_row(outcome))))
     SCHEMA.validate(row)
+    assert list(row) == SCHEMA.schema["required"]

@@ -44,6 +44,7 @@ def test_a_score_names_the_model_that_computed_it(schema: jsonschema.Draft202012
     assert row["timings_ms"] == {"queue": 1, "decode": 2, "batch": 3, "infer": 4}
     assert row["source"] == {"topic": "cam", "partition": 0, "offset": 7}
     assert list(row) == SCHEMA["required"] == list(SCHEMA["properties"])
+    assert list(row["predictions"][0]) == ["class", "class_id", "confidence"]
 
 
 def test_a_score_after_its_deadline_is_not_fresh() -> None:

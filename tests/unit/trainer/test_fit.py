@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from pipeline.errors import ConfigError, HeadraceError
+from pipeline.preprocess import PreprocessSpec
+from tests.support import noise_jpeg
 from trainer.checkpoint import load_tensors
 from trainer.data import DigitsData, SplitData
 from trainer.fit import EpochReport, FitSettings, TrainingStopped, fit
+from trainer.image_folder import image_folder
 from trainer.nets import ReferenceCnn
 from trainer.progress import PlainProgress
 from trainer.run_folder import RunFolder
@@ -99,6 +102,21 @@ def test_other_settings_or_data_are_not_resumed(tmp_path: Path, few_digits: Spli
     other = SplitData(few_digits.heldout, few_digits.train, few_digits.spec)
     with pytest.raises(ConfigError, match="data"):
         fit(other, settings_for(2), run, resume=True)
+
+
+def test_pictures_that_are_prepared_in_another_way_are_not_resumed(tmp_path: Path):
+    pictures = tmp_path / "pictures"
+    for label in ("cat", "dog"):
+        for number in range(8):
+            where = pictures / ("val" if number % 2 else "train") / label
+            where.mkdir(parents=True, exist_ok=True)
+            (where / f"{number}.jpg").write_bytes(noise_jpeg(seed=number))
+    spec = PreprocessSpec(width=24, height=24)
+    run = RunFolder(tmp_path / "run")
+    fit(image_folder(pictures, spec)[0], settings_for(1), run)
+    by_areas = image_folder(pictures, spec.model_copy(update={"interpolation": "area"}))[0]
+    with pytest.raises(ConfigError, match=r"preprocess .*'pyramid'.*, now .*'area'.*--run"):
+        fit(by_areas, settings_for(2), run, resume=True)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, few_digits: SplitData):
