@@ -24,7 +24,7 @@ demo: $(USER_STAMP) ## shows everything at once; ARGS="--seconds 60" ends it
 	@$(BIN)/headrace demo $(ARGS)
 
 test: $(DEV_STAMP) $(SETUP_TESTS) ## runs all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --durations=20 --durations-min=10 $(ARGS)
 
 faults: $(DEV_STAMP) setup-kafka-tests ## plays the slow faults: half an hour, some of them as root only
 	@$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
