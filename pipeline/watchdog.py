@@ -52,7 +52,7 @@ class CallWatch:
 
 
 class _Call:
-    """A block within a watched call; a generator for each frame's would cost three times as much.
+    """A block within a watched call; a generator for each frame's would cost twice as much.
     Owned by: the thread that runs the block."""
 
     __slots__ = ("_entry", "_open", "_thread")

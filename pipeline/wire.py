@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -79,7 +79,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encode_row(outcome: Outcome, written_at: float | None = None) -> bytes:
-    """The row of an outcome: UTF-8 JSON without blanks, and a newline. Costs some 5 µs.
+    """The row of an outcome: UTF-8 JSON without blanks, and a newline. Costs some 10 µs.
 
     A stream's name may hold what UTF-8 can't (half of a surrogate pair, from the name of a file);
     such a row is written with JSON's ``\\u`` escapes, so that nothing is lost or replaced. Numbers
@@ -102,33 +102,16 @@ def result_row(outcome: Outcome, written_at: float | None = None) -> ResultRow:
     """
     if isinstance(outcome, Scored):
         return _scored(outcome, written_at)
-    frame = outcome.frame
-    captured_at, decided_at = _plausible(frame.captured_at), _plausible(outcome.decided_at)
-    is_rejected = isinstance(outcome, Rejected)
-    return ResultRow(
-        outcome="rejected" if is_rejected else "shed",
-        stream=frame.stream,
-        frame_id=frame.frame_id,
-        captured_at=rfc3339(captured_at),
-        scored_at=rfc3339(decided_at),
-        age_ms=_age_ms(captured_at, decided_at),
-        source=source_row(frame),
-        trace_id=frame.trace_id,
-        reason=outcome.reason,
-        detail=outcome.detail if is_rejected else None,
-    )
+    row = _row_of(outcome.frame, outcome.decided_at)
+    if isinstance(outcome, Rejected):
+        return row(outcome="rejected", reason=outcome.reason, detail=outcome.detail)
+    return row(outcome="shed", reason=outcome.reason)
 
 
 def _scored(scored: Scored, written_at: float | None) -> ResultRow:
-    frame, top, timings = scored.frame, scored.top, scored.timings
-    captured_at, scored_at = _plausible(frame.captured_at), _plausible(scored.scored_at)
-    return ResultRow(
+    frame, top = scored.frame, scored.top
+    return _row_of(frame, scored.scored_at)(
         outcome="scored",
-        stream=frame.stream,
-        frame_id=frame.frame_id,
-        captured_at=rfc3339(captured_at),
-        scored_at=rfc3339(scored_at),
-        age_ms=_age_ms(captured_at, scored_at),
         fresh=not frame.is_stale(max(scored.scored_at, written_at or 0.0)),
         model=scored.model,
         image=ImageRow(scored.width, scored.height),
@@ -138,7 +121,21 @@ def _scored(scored: Scored, written_at: float | None) -> ResultRow:
         ),
         top=top.label,
         confidence=round(top.confidence, 6),
-        timings_ms=_milliseconds(timings),
+        timings_ms=_milliseconds(scored.timings),
+    )
+
+
+def _row_of(frame: Frame, decided_at: float) -> partial[ResultRow]:
+    """A row that lacks the outcome: what is said of each frame alike."""
+    captured_at, decided_at = _plausible(frame.captured_at), _plausible(decided_at)
+    return partial(
+        ResultRow,
+        stream=frame.stream,
+        frame_id=frame.frame_id,
+        captured_at=rfc3339(captured_at),
+        scored_at=rfc3339(decided_at),
+        # A camera's clock that is ahead of ours makes no negative ages.
+        age_ms=round(1000 * max(0.0, decided_at - captured_at), 3),
         source=source_row(frame),
         trace_id=frame.trace_id,
     )
@@ -151,11 +148,6 @@ def _milliseconds(timings: Timings) -> TimingsRow:
         batch=round(1000 * timings.batch_s, 3),
         infer=round(1000 * timings.infer_s, 3),
     )
-
-
-def _age_ms(captured_at: float, decided_at: float) -> float:
-    """A camera's clock that is ahead of ours makes no negative ages."""
-    return round(1000 * max(0.0, decided_at - captured_at), 3)
 
 
 def source_row(frame: Frame) -> SourceRow:
