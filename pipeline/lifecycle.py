@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
 
 from pipeline.channel import ChannelClosed, remaining_s
 from pipeline.errors import HeadraceError, StageFailed
 
 log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_NO_SIGNAL = 0
 
 
 class Crew:
@@ -74,26 +77,32 @@ def stopping_on_signals(stop: Callable[[], None], abandon: Callable[[], None]) -
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Python runs a handler between two instructions of the main thread, which may hold any lock;
-    # of all queues only this one may be put to then. Another thread does what was asked.
-    asked: SimpleQueue[bool] = SimpleQueue()
+    # Python runs a handler between two instructions of the main thread: that may hold any lock, or
+    # sit in a long call and not come to the next one. The signal's number is written at once.
+    numbers, written = socket.socketpair()
+    written.setblocking(False)
 
     def obey() -> None:
-        for react in (stop, abandon):
-            if not asked.get():
-                return
-            react()
-
-    def on_signal(_number: int, _frame: object) -> None:
-        asked.put(True)
+        reactions = iter((stop, abandon))
+        while (number := numbers.recv(1)[0]) != _NO_SIGNAL:
+            if number in _SIGNALS:
+                next(reactions, _ignore)()
 
     obeying = threading.Thread(target=obey, name="signals", daemon=True)
     obeying.start()
-    before = {each: signal.signal(each, on_signal) for each in (signal.SIGTERM, signal.SIGINT)}
+    wakeup_before = signal.set_wakeup_fd(written.fileno())
+    before = {each: signal.signal(each, _ignore) for each in _SIGNALS}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-        asked.put(False)
+        signal.set_wakeup_fd(wakeup_before)
+        written.send(bytes([_NO_SIGNAL]))
         obeying.join()
+        numbers.close()
+        written.close()
+
+
+def _ignore(*_: object) -> None:
+    """As a handler: without one in Python a signal's number isn't written."""

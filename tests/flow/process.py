@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,9 @@ from typing import IO
 import httpx
 
 from tests.support import wait_until
+
+_ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONFAULTHANDLER": "1"}
+_ABORTED_WITHIN_S = 5.0  # one that is frozen isn't
 
 
 class Headrace:
@@ -39,7 +44,7 @@ class Headrace:
             stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **(env or {})},
+            env={**os.environ, **_ENVIRONMENT, **(env or {})},
         )
         self.out: list[str] = []
         self.err: list[str] = []
@@ -101,7 +106,13 @@ class Headrace:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
+            # Where a test failed as nothing more came, pytest shows in which calls it hung.
+            self._process.send_signal(signal.SIGABRT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ABORTED_WITHIN_S)
             self._process.kill()
+            self.end()
+            sys.stderr.write(f"{' '.join(self._process.args)}:\n{self.said()}")
         self.end()
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -86,6 +87,38 @@ def test_the_first_signal_stops_and_the_second_abandons() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         wait_until(lambda: asked == ["stop", "abandon"])
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_is_obeyed_while_the_main_thread_is_held() -> None:
+    """In a call that the signal doesn't interrupt, as it came to another thread."""
+    reader, writer = os.pipe()
+    sent = threading.Event()
+
+    def send() -> None:
+        sent.wait(0.3)  # by then the main thread is in the call
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        sent.wait()
+
+    sender = threading.Thread(target=send)
+    with stopping_on_signals(lambda: assert_true(os.write(writer, b"!")), lambda: None):
+        sender.start()
+        readable, _, _ = select.select([reader], [], [], 10)
+        sent.set()
+        sender.join(10)
+    os.close(writer)
+    os.close(reader)
+    assert readable == [reader]
+
+
+def test_of_signals_one_inside_the_other_the_inner_is_told() -> None:
+    asked: list[str] = []
+    with stopping_on_signals(lambda: asked.append("outer"), lambda: None):
+        with stopping_on_signals(lambda: asked.append("inner"), lambda: None):
+            os.kill(os.getpid(), signal.SIGTERM)
+            wait_until(lambda: asked == ["inner"])
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: asked == ["inner", "outer"])
+    assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_signals_are_left_alone_in_other_threads() -> None:
