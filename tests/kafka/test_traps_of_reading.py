@@ -110,6 +110,25 @@ def test_who_was_silent_for_a_session_takes_no_frame_before_joining_again(topics
     assert sorted(after) == sorted(sent)
 
 
+def test_who_was_silent_within_a_poll_hands_out_nothing_of_it(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics.send_pictures(40)
+    clock = ManualClock()
+    poll = KafkaConsumer.poll
+
+    def poll_frozen(*arguments: Any, **more: Any) -> Any:
+        batches = poll(*arguments, **more)
+        clock.advance(7)
+        return batches
+
+    with Member(topics, clock=clock) as member:
+        member.read(10, room=10)
+        monkeypatch.setattr(KafkaConsumer, "poll", poll_frozen)
+        with pytest.raises(SourceUnavailable, match="silent for 7 s"):
+            member.poll(10)
+
+
 def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics: Topics) -> None:
     """Another worker may have come far since: to commit would go back behind it."""
     there = TopicPartition(topics.name, 0)

@@ -152,6 +152,8 @@ class KafkaSource:
             raise
         if assignment.rebalances != self._rebalances:
             batches, unreadable = self._follow_rebalance(consumer, assignment, batches, unreadable)
+        else:
+            self._check_membership()
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
@@ -219,7 +221,7 @@ class KafkaSource:
 
     def _check_membership(self) -> None:
         """After a silence longer than the session (a frozen process) the partitions are another's,
-        and the client goes on delivering them until a heartbeat is answered.
+        and the client goes on delivering them until a heartbeat is answered. Within a poll, too.
 
         Raises:
             SourceUnavailable: it was silent; what comes next must be asked for as a new member.

@@ -50,6 +50,8 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
     )
     _never_spin(consumer)
     _tell_of_the_commit_itself(consumer)
+    _lose_all_when_thrown_out(consumer)
+    _claim_what_is_owned(consumer)
     return consumer
 
 
@@ -89,3 +91,32 @@ def _tell_of_the_commit_itself(consumer: Any) -> None:
         return done
 
     coordinator.commit_offsets_async = commit_offsets_async
+
+
+def _lose_all_when_thrown_out(consumer: Any) -> None:
+    """Whom the broker throws out while it joins again, kafka-python 3.0.12 lets join as a new
+    member that keeps its partitions and its places in them, behind what others did meanwhile: it
+    has prepared for the join, and doesn't ask again what it lost."""
+    coordinator = consumer._coordinator
+    reset = coordinator.reset_generation
+
+    def reset_generation(*member_id: str, **more: str) -> None:
+        reset(*member_id, **more)
+        coordinator.rejoining = False
+
+    coordinator.reset_generation = reset_generation
+
+
+def _claim_what_is_owned(consumer: Any) -> None:
+    """A member tells its group which partitions it has. kafka-python 3.0.12 tells what was given to
+    it last, though all was lost since: claimed by two, a partition is one's before the other has
+    let go of it, and what that one commits on letting go takes the group back."""
+    subscription = consumer._subscription
+    for assignor in consumer._coordinator._assignors.values():
+        tell = assignor.metadata
+
+        def metadata(topics: Any, assignor: Any = assignor, tell: Any = tell) -> Any:
+            assignor.member_assignment = sorted(subscription.assigned_partitions())
+            return tell(topics)
+
+        assignor.metadata = metadata

@@ -1,0 +1,132 @@
+"""Who is thrown out of its group owns nothing any more, whatever kafka-python remembers."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import MemberToRemove
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+from kafka.errors import NoOffsetForPartitionError
+from kafka.future import Future
+
+from pipeline.kafka.address import KafkaAddress
+from pipeline.source.kafka.member import make_consumer
+from pipeline.source.kafka.offsets import is_stable
+from pipeline.source.kafka.options import KafkaSourceOptions
+from tests.kafka.topics import Topics
+from tests.support import wait_until
+
+pytestmark = pytest.mark.kafka
+
+_LETTING_GO_S = 1.0
+
+
+class Owner(AsyncConsumerRebalanceListener):
+    """A member that polls in a thread of its own, and takes a second to give partitions up.
+    ``group`` are all of them."""
+
+    def __init__(self, topics: Topics, group: list[Owner]) -> None:
+        self._topic, self._servers = topics.name, topics.servers
+        address = KafkaAddress((topics.servers,), topics.name)
+        self.consumer = make_consumer(KafkaSourceOptions(address, topics.name, session_s=6.0))
+        self.owned: set[TopicPartition] = set()
+        self.owned_by_two: set[TopicPartition] = set()
+        self.losses = 0
+        self._group = group
+        group.append(self)
+        self._may_poll, self._is_held, self._ends = (threading.Event() for _ in range(3))
+        self._thread = threading.Thread(target=self._poll)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        self.owned.update(assigned)
+        for each in self._group:
+            if each is not self:
+                self.owned_by_two |= each.owned & self.owned
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        is_done: Future[bool] = Future()
+        threading.Timer(_LETTING_GO_S, is_done.success, [True]).start()
+        await is_done
+        self.owned.difference_update(revoked)
+
+    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.owned.difference_update(lost)
+        self.losses += 1
+
+    def hold(self) -> None:
+        """It polls no more; its heartbeats go on."""
+        self._may_poll.clear()
+        assert self._is_held.wait(10)
+
+    def go_on(self) -> None:
+        """It polls again."""
+        self._is_held.clear()
+        self._may_poll.set()
+
+    def throw_out(self) -> None:
+        """The broker does that, as with a member that was silent for a session."""
+        metadata = self.consumer.group_metadata()
+        admin = KafkaAdminClient(bootstrap_servers=self._servers)
+        try:
+            admin.remove_group_members(metadata.group_id, [MemberToRemove(metadata.member_id)])
+        finally:
+            admin.close()
+        self.owned.clear()  # as the group sees it
+
+    def has(self, count: int) -> bool:
+        """Whether it owns so many partitions, and its group isn't rebalancing."""
+        return len(self.owned) == count and is_stable(self.consumer)
+
+    def __enter__(self) -> Owner:
+        self.consumer.partitions_for_topic(self._topic)
+        self.consumer.subscribe([self._topic], listener=self)
+        self._may_poll.set()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        self.go_on()
+        self._thread.join()
+        self.consumer.close(autocommit=False)
+
+    def _poll(self) -> None:
+        while not self._ends.is_set():
+            if not self._may_poll.is_set():
+                self._is_held.set()
+                self._may_poll.wait()
+            with contextlib.suppress(NoOffsetForPartitionError):
+                self.consumer.poll(500)
+
+
+def test_a_member_that_comes_back_claims_nothing_that_is_anothers_now(topics: Topics) -> None:
+    """Claimed by two, a partition was given to one of them while the other had it: frames were
+    scored twice, and a commit went back."""
+    group: list[Owner] = []
+    with Owner(topics, group) as one, Owner(topics, group) as other:
+        wait_until(lambda: one.has(2) and other.has(2), 30)
+        for gone, left in [(one, other), (other, one)] * 2:  # of two claims the last one counts
+            gone.hold()
+            gone.throw_out()
+            wait_until(lambda left=left: left.has(4), 30)
+            gone.go_on()
+            wait_until(lambda: one.has(2) and other.has(2), 30)
+    assert [each.losses for each in group] == [2, 2]
+    assert [each.owned_by_two for each in group] == [set(), set()]
+
+
+def test_a_member_that_is_thrown_out_while_it_joins_again_loses_what_it_had(topics: Topics) -> None:
+    """It would go on where it was, behind what others did meanwhile."""
+    with Owner(topics, []) as member:
+        wait_until(lambda: member.has(4), 30)
+        member.hold()
+        member.consumer._coordinator.request_rejoin()
+        member.throw_out()
+        member.go_on()
+        wait_until(lambda: member.losses, 30)
+        wait_until(lambda: member.has(4), 30)
+    assert member.losses == 1
