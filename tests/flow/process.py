@@ -106,14 +106,13 @@ class Headrace:
 
     def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            # Where a test failed as nothing more came, pytest shows in which calls it hung.
+            # Where nothing more came, this says in which calls it hung.
             self._process.send_signal(signal.SIGABRT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_ABORTED_WITHIN_S)
             self._process.kill()
-            self.end()
-            sys.stderr.write(f"{' '.join(self._process.args)}:\n{self.said()}")
         self.end()
+        sys.stderr.write(f"{' '.join(self._process.args)}:\n{self.said()}")
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()

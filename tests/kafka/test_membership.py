@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
@@ -17,6 +19,7 @@ from pipeline.kafka.address import KafkaAddress
 from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
+from tests.kafka.member import Member
 from tests.kafka.topics import Topics
 from tests.support import wait_until
 
@@ -25,12 +28,24 @@ pytestmark = pytest.mark.kafka
 _LETTING_GO_S = 1.0
 
 
+def throw_out(topics: Topics, *member_ids: str) -> None:
+    """The broker does that to a member that was silent for a session; here to all, if none is said.
+    The test's group has its topic's name."""
+    admin = KafkaAdminClient(bootstrap_servers=topics.servers)
+    try:
+        members = admin.describe_groups([topics.name])[topics.name]["members"]
+        gone = member_ids or [each["member_id"] for each in members]
+        admin.remove_group_members(topics.name, [MemberToRemove(each) for each in gone])
+    finally:
+        admin.close()
+
+
 class Owner(AsyncConsumerRebalanceListener):
     """A member that polls in a thread of its own, and takes a second to give partitions up.
     ``group`` are all of them."""
 
     def __init__(self, topics: Topics, group: list[Owner]) -> None:
-        self._topic, self._servers = topics.name, topics.servers
+        self._topics = topics
         address = KafkaAddress((topics.servers,), topics.name)
         self.consumer = make_consumer(KafkaSourceOptions(address, topics.name, session_s=6.0))
         self.owned: set[TopicPartition] = set()
@@ -68,13 +83,8 @@ class Owner(AsyncConsumerRebalanceListener):
         self._may_poll.set()
 
     def throw_out(self) -> None:
-        """The broker does that, as with a member that was silent for a session."""
-        metadata = self.consumer.group_metadata()
-        admin = KafkaAdminClient(bootstrap_servers=self._servers)
-        try:
-            admin.remove_group_members(metadata.group_id, [MemberToRemove(metadata.member_id)])
-        finally:
-            admin.close()
+        """See ``throw_out``."""
+        throw_out(self._topics, self.consumer.group_metadata().member_id)
         self.owned.clear()  # as the group sees it
 
     def has(self, count: int) -> bool:
@@ -82,8 +92,8 @@ class Owner(AsyncConsumerRebalanceListener):
         return len(self.owned) == count and is_stable(self.consumer)
 
     def __enter__(self) -> Owner:
-        self.consumer.partitions_for_topic(self._topic)
-        self.consumer.subscribe([self._topic], listener=self)
+        self.consumer.partitions_for_topic(self._topics.name)
+        self.consumer.subscribe([self._topics.name], listener=self)
         self._may_poll.set()
         self._thread.start()
         return self
@@ -130,3 +140,35 @@ def test_a_member_that_is_thrown_out_while_it_joins_again_loses_what_it_had(topi
         wait_until(lambda: member.losses, 30)
         wait_until(lambda: member.has(4), 30)
     assert member.losses == 1
+
+
+def test_a_join_whose_reason_is_gone_is_finished_all_the_same(topics: Topics) -> None:
+    """It began as partitions were added, and a poll ended in it: the next one forgot about it."""
+    with Owner(topics, []) as member:
+        wait_until(lambda: member.has(4), 30)
+        coordinator = member.consumer._coordinator
+        assign = coordinator._perform_assignment
+
+        def assign_slowly(*arguments: Any) -> Any:
+            time.sleep(1)  # longer than a poll; what comes back from it is the leader's choice
+            return assign(*arguments)
+
+        coordinator._perform_assignment = assign_slowly
+        admin = KafkaAdminClient(bootstrap_servers=topics.servers)
+        admin.create_partitions({topics.name: 6})
+        admin.close()
+        coordinator._cluster.request_update()
+        wait_until(lambda: member.has(6), 20)
+
+
+def test_a_commit_of_a_membership_that_is_over_is_dropped(topics: Topics) -> None:
+    """kafka-python raises. Who has the partitions next goes on; here it is the same worker, which
+    knows what is done."""
+    sent = topics.send_pictures(20)
+    with Member(topics) as member:
+        late = member.finish(member.read(10, room=10))
+        throw_out(topics)
+        member.source.commit(member.journal.next_offsets())
+        others = member.finish(member.read(10))
+        member.commit_all(len(sent))
+    assert sorted(late + others) == sorted(sent)

@@ -7,7 +7,7 @@ import gc
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -98,13 +98,8 @@ def test_who_was_silent_for_a_session_takes_no_frame_before_joining_again(topics
     clock = ManualClock()
     with Member(topics, clock=clock) as member:
         before = member.read(10, room=10)
-        clock.advance(7)
-        with pytest.raises(SourceUnavailable, match="silent for 7 s"):
-            member.poll(10)
-        member.source.close()
-        late = member.finish(before)
-        assert member.journal.next_offsets() == {}
-        member.source.open()
+        late: list[str] = []
+        make_anew(member, clock, lambda: late.extend(member.finish(before)))
         after = member.finish(member.read(len(sent)))
     assert set(late) <= set(after)
     assert sorted(after) == sorted(sent)
@@ -127,6 +122,44 @@ def test_who_was_silent_within_a_poll_hands_out_nothing_of_it(
         monkeypatch.setattr(KafkaConsumer, "poll", poll_frozen)
         with pytest.raises(SourceUnavailable, match="silent for 7 s"):
             member.poll(10)
+
+
+def test_a_new_consumer_goes_on_behind_what_was_finished_and_not_committed(topics: Topics) -> None:
+    sent = topics.send_pictures(40)
+    clock = ManualClock()
+    with Member(topics, clock=clock) as member:
+        before = member.finish(member.read(20, room=5))
+        make_anew(member, clock)
+        after = member.finish(member.read(len(sent) - len(before)))
+        assert member.poll(10) == []
+    assert sorted(before + after) == sorted(sent)
+    assert topics.committed() == len(sent)
+
+
+def test_where_the_group_was_moved_back_meanwhile_counts_more_than_what_was_finished(
+    topics: Topics,
+) -> None:
+    sent = topics.send_pictures(40)
+    clock = ManualClock()
+    with Member(topics, clock=clock) as member:
+        member.finish(member.read(20, room=20))
+        member.commit_all(20)
+        member.finish(member.read(10, room=10))
+        make_anew(member, clock, topics.rewind)
+        again = member.finish(member.read(len(sent)))
+    assert sorted(again) == sorted(sent)
+
+
+def make_anew(
+    member: Member, clock: ManualClock, meanwhile: Callable[[], object] = lambda: None
+) -> None:
+    """Lets a member's consumer be given up, as after a silence, and makes another one."""
+    clock.advance(7)
+    with pytest.raises(SourceUnavailable, match="silent for 7 s"):
+        member.poll(10)
+    member.source.close()
+    meanwhile()
+    member.source.open()
 
 
 def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics: Topics) -> None:
@@ -154,17 +187,30 @@ def test_what_was_idle_before_a_partition_was_lost_is_not_committed_after(topics
 def test_a_commit_that_had_to_find_its_coordinator_tells_of_itself(topics: Topics) -> None:
     """Here it is refused, for its metadata; to find the coordinator isn't to have committed."""
     with joined(topics) as consumer:
-        (partition, *_) = consumer.assignment()
-        refused = OffsetAndMetadata(1, "x" * 5_000, -1)
-        consumer._coordinator.coordinator_dead("the test says so")
-        future = consumer.commit_async({partition: refused})
-        wait_until(lambda: consumer.poll(timeout_ms=50) is not None and future.is_done)
-        assert isinstance(future.exception, OffsetMetadataTooLargeError)
-        consumer._coordinator.coordinator_dead("the test says so")
-        future = consumer.commit_async({partition: OffsetAndMetadata(1, "", -1)})
-        wait_until(lambda: consumer.poll(timeout_ms=50) is not None and future.is_done)
-        assert future.succeeded()
+
+        def answer(text: str) -> BaseException | None:
+            (partition, *_) = consumer.assignment()
+            consumer._coordinator.coordinator_dead("the test says so")
+            future = consumer.commit_async({partition: OffsetAndMetadata(1, text, -1)})
+            wait_until(lambda: consumer.poll(timeout_ms=50) is not None and future.is_done)
+            return future.exception
+
+        # Either may come into a rebalance, and be refused for that.
+        wait_until(lambda: isinstance(answer("x" * 5_000), OffsetMetadataTooLargeError))
+        wait_until(lambda: answer("") is None)
     assert topics.committed() == 1
+
+
+def test_what_fails_without_a_word_is_never_asked_for(topics: Topics) -> None:
+    """A static member that is fenced reads on, a deserializer that raises stops its partition, and
+    ciphers are ignored."""
+    with joined(topics) as consumer:
+        for name in ("group_instance_id", "key_deserializer", "value_deserializer", "ssl_ciphers"):
+            assert consumer.config[name] is None
+    producer = make_producer(KafkaAddress((topics.servers,), topics.name), deliver_within_s=60)
+    producer.close(timeout=10)
+    for name in ("key_serializer", "value_serializer", "ssl_ciphers"):
+        assert producer.config[name] is None
 
 
 @contextlib.contextmanager
@@ -187,8 +233,10 @@ def take_places(consumer: Any) -> bool:
     """Polls; a partition without a commit asks where to begin. Whether all are there."""
     with contextlib.suppress(NoOffsetForPartitionError):
         consumer.poll(timeout_ms=200)
+    if not consumer.assignment():
+        return False
     consumer.seek_to_beginning()
-    return is_stable(consumer) and bool(consumer.assignment())
+    return is_stable(consumer)
 
 
 def test_a_live_source_begins_behind_a_record_that_cannot_be_read(topics: Topics) -> None:

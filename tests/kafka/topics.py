@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
-from kafka.structs import TopicPartition
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
@@ -139,6 +139,15 @@ class Topics:
             self.name,
             lambda consumer, at: {each.partition: consumer.committed(each) or 0 for each in at},
         )
+
+    def rewind(self) -> None:
+        """Sets the group back to the beginning, as one may while it has no members."""
+
+        def commit(consumer: KafkaConsumer, at: list[TopicPartition]) -> None:
+            consumer.assign(at)
+            consumer.commit({each: OffsetAndMetadata(0, "", -1) for each in at})
+
+        self._ask(self.name, commit)
 
     def _ask(
         self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], Answer]

@@ -112,6 +112,7 @@ class Assignment(AsyncConsumerRebalanceListener):
 
     def _drop(self, partitions: Iterable[Partition]) -> None:
         leaving = frozenset(partitions)
+        self._offsets.leave({each: self.generation(each) for each in leaving & self._owned})
         self._progress.revoke(leaving)
         # Now, not when the poll comes back: it may raise instead, and what is committed then of a
         # partition that was lost and given back would go back behind another worker's commits.

@@ -79,6 +79,11 @@ class Caution:
                 *(*partition, mark.text()),
             )
 
+    def note_passed(self, places: Mapping[Partition, int]) -> None:
+        """In partitions that are new all before these offsets is done: it killed nobody."""
+        for partition, next_offset in places.items():
+            self._marks[partition] = self._of(partition).passed(next_offset)
+
     @property
     def is_on_guard(self) -> bool:
         """Whether frames go one at a time, or will."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 from kafka import KafkaConsumer, TopicPartition
@@ -24,25 +23,23 @@ from pipeline.metrics import Metrics
 from pipeline.source.base import Progress, SourceInfo
 from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.backlog import Backlog
+from pipeline.source.kafka.carried import Carried
 from pipeline.source.kafka.caution import Caution
-from pipeline.source.kafka.frames import frame_of, frame_without_bytes
 from pipeline.source.kafka.gauges import ConsumerGauges
 from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import Offsets, is_stable
 from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.plan import CommitPlan, NoCommits
 from pipeline.source.kafka.starts import Starts, TopicMadeAnew
-from pipeline.source.kafka.unreadable import Batches, Unreadable, ask_again
+from pipeline.source.kafka.unreadable import Batches, Unreadable, ask_again, without
 from pipeline.source.kafka.watch import ConsumerWatch, PartitionView
-from pipeline.types import Frame, Position
+from pipeline.types import Frame
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_POLL_S = 0.5
-"""New metadata may start a rebalance inside any poll, and one that ends before the rebalance does
-leaves it hanging for ever: by the next poll the reason to join is gone, and kafka-python looks for
-the reason, not for the join that is under way (3.0.12, ``join_group_async``). Polls with records
-end early all the same."""
+"""kafka-python 3.0.12 never joins by short polls with work between them. Polls with records end
+early all the same."""
 _MOST_DRAIN_S = 15.0
 """However long the session is: others wait for these partitions, and the watchdog for the poll."""
 _CLOSE_WITHIN_MS = 5_000
@@ -91,7 +88,7 @@ class KafkaSource:
         self._starts = Starts(options.address.topic, options.start, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
-        self._carried: deque[Frame] = deque()
+        self._carried = Carried(clock, options.max_age_s)
         self._next_look_mono_s = 0.0
         self._polled_mono_s = 0.0
         self._has_joined = False
@@ -136,7 +133,7 @@ class KafkaSource:
         is, and for up to a quarter of the session while partitions are given up."""
         consumer, assignment = self._opened()
         self._check_membership()
-        is_full = self._caution.is_on_guard and bool(self._carried)
+        is_full = self._caution.is_on_guard and bool(self._carried.frames)
         if is_full and self._clock.monotonic() - self._polled_mono_s < _MOST_UNPOLLED_S:
             self._progress.wait_finished(None, timeout_s)
             return self._hand_out(consumer, assignment, room)
@@ -157,15 +154,8 @@ class KafkaSource:
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
-        for there, records in batches.items():
-            if assignment.owns((there.topic, there.partition)):
-                generation = assignment.generation((there.topic, there.partition))
-                self._starts.note_read(there.partition)
-                self._carried.extend(
-                    frame_of(record, generation, now, self._options.max_age_s) for record in records
-                )
-        if unreadable is not None:
-            self._carry_unreadable(assignment, unreadable, now)
+        self._starts.note_read(batches)
+        self._carried.add(batches, unreadable, assignment, now)
         self._look(consumer, assignment, now, has_records=bool(batches) or unreadable is not None)
         return self._hand_out(consumer, assignment, room)
 
@@ -174,25 +164,15 @@ class KafkaSource:
     ) -> Sequence[Frame]:
         """Frames that were polled. Before those of a partition that others may have died of, the
         group gets to know that they are taken."""
-        frames, first = self._caution.choose(self._carried, room)
+        frames, first = self._caution.choose(self._carried.frames, room)
         if not first:
             return frames
         if self._offsets.mark(consumer, assignment.generations, self._caution.marks(first)):
             self._caution.note_taken(first)
         elif self._caution.is_on_guard:
-            self._carried.extendleft(reversed(frames))
+            self._carried.frames.extendleft(reversed(frames))
             return ()
         return frames
-
-    def _carry_unreadable(self, assignment: Assignment, record: Unreadable, now: float) -> None:
-        """Its outcome is a rejection, like that of any frame that can never work."""
-        partition = (record.partition.topic, record.partition.partition)
-        log.warning("the record %s/%d/%d can't be read", *partition, record.offset)
-        if assignment.owns(partition):
-            position = Position(*partition, record.offset, assignment.generation(partition))
-            self._carried.append(
-                frame_without_bytes(position, record.reason, self._clock.now(), now)
-            )
 
     def commit(self, next_offsets: Mapping[Partition, int]) -> None:
         """See ``Source.commit``. Sends without waiting, one commit at a time."""
@@ -273,8 +253,7 @@ class KafkaSource:
         if complaint is not None:
             self._is_wedged = True
             raise SourceUnavailable(f"{self._info.name}: {complaint}; making a new consumer")
-        carried = (frame.position for frame in self._carried)
-        self._offsets.note_idle(views, {each.topic_partition for each in carried})
+        self._offsets.note_idle(views, self._carried.partitions)
         for view in views:
             self._gauges.show_lag(view, self._offsets.next_offset(view), self._clock.now())
         newest = self._gauges.newest
@@ -294,14 +273,17 @@ class KafkaSource:
         added = self._gauges.follow(assignment.owned, assignment.rebalances - self._rebalances)
         self._rebalances = assignment.rebalances
         self._offsets.forget_idle()
-        with kafka_errors(self._options.address):
-            self._caution.begin(consumer, assignment.generations)
-        if self._options.max_age_s is not None:
+        is_live = self._options.max_age_s is not None
+        if is_live:
             batches, unreadable = ask_again(consumer, added, batches, unreadable)
             self._backlog.shed(consumer, added)
-        self._carried = deque(
-            frame for frame in self._carried if assignment.is_current(frame.position)
-        )
+        with kafka_errors(self._options.address):
+            self._caution.begin(consumer, assignment.generations)
+            places = {} if is_live else self._offsets.go_on(consumer, assignment.owned)
+        if places:
+            self._caution.note_passed(places)
+            batches, unreadable = without(places, batches, unreadable)
+        self._carried.keep_current(assignment)
         return batches, unreadable
 
     def _view(self, consumer: KafkaConsumer, partition: Partition) -> PartitionView:

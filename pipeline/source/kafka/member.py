@@ -50,6 +50,7 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
     )
     _never_spin(consumer)
     _tell_of_the_commit_itself(consumer)
+    _finish_what_was_begun(consumer)
     _lose_all_when_thrown_out(consumer)
     _claim_what_is_owned(consumer)
     return consumer
@@ -91,6 +92,19 @@ def _tell_of_the_commit_itself(consumer: Any) -> None:
         return done
 
     coordinator.commit_offsets_async = commit_offsets_async
+
+
+def _finish_what_was_begun(consumer: Any) -> None:
+    """A join is over when a poll has seen its end. Whether to look, kafka-python 3.0.12 asks by the
+    reason to join; where that was new metadata it is gone as soon as the leader has chosen, and a
+    member whose poll ended then waits for ever: no heartbeat, no commit, no records."""
+    coordinator = consumer._coordinator
+    has_reason = coordinator.need_rejoin
+
+    def need_rejoin() -> bool:
+        return coordinator.rejoining or has_reason()
+
+    coordinator.need_rejoin = need_rejoin
 
 
 def _lose_all_when_thrown_out(consumer: Any) -> None:

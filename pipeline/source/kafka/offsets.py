@@ -166,6 +166,30 @@ class Offsets:
         )
         return True
 
+    def leave(self, generations: Generations) -> None:
+        """These partitions go; what is durable of them stays known, for when they come back."""
+        self._plan.leave(generations, self._progress.next_offsets())
+
+    def go_on(
+        self, consumer: KafkaConsumer, partitions: Collection[Partition]
+    ) -> dict[Partition, int]:
+        """Takes a consumer behind what was finished of new partitions under another one and could
+        not be committed. Gives where it went. Blocks for seconds at most.
+
+        Raises:
+            KafkaError: the cluster doesn't answer.
+        """
+        places: dict[Partition, int] = {}
+        for partition in filter(self._plan.has_left, partitions):
+            there = TopicPartition(*partition)
+            committed = consumer.committed(there, timeout_ms=_SETTLE_WITHIN_MS)
+            place = self._plan.go_on(partition, committed)
+            if place is not None:
+                log.info("%s/%d: going on at offset %d, up to which all is done", *partition, place)
+                consumer.seek(there, place)
+                places[partition] = place
+        return places
+
     def _marks_back(self, leaving: Generations) -> dict[TopicPartition, OffsetAndMetadata]:
         """What was marked and is given up in good order isn't to blame for anything."""
         return commit_request(

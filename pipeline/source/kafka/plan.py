@@ -25,6 +25,7 @@ class CommitPlan:
         self.topic = topic
         self._committed: dict[Partition, tuple[int, int]] = {}
         self._idle: dict[Partition, int] = {}
+        self._left: dict[Partition, tuple[int, int]] = {}
 
     def next_offset(self, view: PartitionView, next_offsets: Mapping[Partition, int]) -> int:
         """Up to where a partition is done."""
@@ -66,6 +67,24 @@ class CommitPlan:
         """The broker has taken a commit. It may say so late, after one that came after it."""
         for partition, place in done.items():
             self._committed[partition] = max(place, self._committed.get(partition, place))
+
+    def leave(self, generations: Generations, next_offsets: Mapping[Partition, int]) -> None:
+        """These partitions go, and what is durable of them can't be committed any more."""
+        for partition, generation in generations.items():
+            committed_in, committed = self._committed.get(partition, (0, 0))
+            durable = next_offsets.get(partition, 0)
+            if committed_in == generation and committed < durable:
+                self._left[partition] = committed, durable
+
+    def has_left(self, partition: Partition) -> bool:
+        """Whether there is more of a partition durable than the group may know."""
+        return partition in self._left
+
+    def go_on(self, partition: Partition, committed: int | None) -> int | None:
+        """Where to go on in a partition that has come back: behind what was durable when it went,
+        or None for where the group says, if that has been moved meanwhile."""
+        known, durable = self._left.pop(partition)
+        return durable if committed is not None and known <= committed < durable else None
 
 
 class NoCommits(CommitPlan):

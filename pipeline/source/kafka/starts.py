@@ -73,9 +73,9 @@ class Starts:
                 f" gone, and {_AGAIN}"
             )
 
-    def note_read(self, partition: int) -> None:
-        """Records of a partition were handed out."""
-        self._read.add(partition)
+    def note_read(self, batches: Batches) -> None:
+        """A poll gave these."""
+        self._read.update(each.partition for each in batches)
 
     def poll(
         self, consumer: KafkaConsumer, wait_s: float, most: int

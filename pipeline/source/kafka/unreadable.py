@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -58,11 +58,19 @@ def ask_again(
     for there, records in batches.items():
         if there in partitions:
             consumer.seek(there, records[0].offset)
-    if unreadable is not None and unreadable.partition in partitions:
-        if unreadable.partition not in batches:  # it comes behind those of its partition
-            consumer.seek(unreadable.partition, unreadable.offset)
-        unreadable = None
+    # What can't be read comes behind the records of its partition, if there are any.
+    if unreadable is not None and unreadable.partition in set(partitions) - batches.keys():
+        consumer.seek(unreadable.partition, unreadable.offset)
+    return without(partitions, batches, unreadable)
+
+
+def without(
+    partitions: Container[Partition], batches: Batches, unreadable: Unreadable | None
+) -> tuple[Batches, Unreadable | None]:
+    """What a poll gave of other partitions than these."""
     kept = {there: records for there, records in batches.items() if there not in partitions}
+    if unreadable is not None and unreadable.partition in partitions:
+        return kept, None
     return kept, unreadable
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pipeline.source.kafka.plan import CommitPlan
 from pipeline.source.kafka.watch import PartitionView
 
@@ -30,6 +32,42 @@ def test_the_late_answer_to_an_old_commit_changes_nothing() -> None:
     plan.note_done({ZERO: (1, 30)})
     plan.note_done({ZERO: (2, 10)})
     assert plan.news({ZERO: 2}, {ZERO: 20}) == {}
+
+
+def test_what_was_durable_when_a_partition_went_is_where_it_goes_on() -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10), ONE: (1, 7)})
+    plan.leave({ZERO: 1, ONE: 1}, {ZERO: 15, ONE: 7})
+    assert (plan.has_left(ZERO), plan.has_left(ONE)) == (True, False)
+    assert plan.go_on(ZERO, committed=10) == 15
+    assert not plan.has_left(ZERO)
+
+
+@pytest.mark.parametrize(
+    ("committed", "expected"),
+    [
+        (None, None),  # the group has forgotten it
+        (9, None),  # somebody has set it back
+        (10, 15),
+        (12, 15),  # a commit that wasn't answered has arrived
+        (15, None),
+        (20, None),  # another worker was further
+    ],
+)
+def test_where_the_group_was_moved_it_says_where_to_go_on(
+    committed: int | None, expected: int | None
+) -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10)})
+    plan.leave({ZERO: 1}, {ZERO: 15})
+    assert plan.go_on(ZERO, committed) == expected
+
+
+def test_of_an_assignment_without_a_commit_only_the_group_knows_where_it_began() -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10)})
+    plan.leave({ZERO: 2}, {ZERO: 15})
+    assert not plan.has_left(ZERO)
 
 
 def test_an_idle_partition_is_done_up_to_where_it_is_read() -> None:
