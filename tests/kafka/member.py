@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.clock import Clock, SystemClock
 from pipeline.credits import Credits
 from pipeline.journal import Journal
+from pipeline.kafka.address import KafkaAddress
+from pipeline.source.kafka.member import make_consumer
+from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.url import Surroundings, make_source
 from pipeline.types import Frame
 from tests.frames import scored
@@ -15,6 +19,12 @@ from tests.kafka.topics import Topics
 from tests.support import wait_until
 
 _DEADLINE_S = 30.0
+
+
+def group_consumer(topics: Topics) -> Any:
+    """A consumer as the source makes it, of the test's group, which it hasn't joined yet."""
+    address = KafkaAddress((topics.servers,), topics.name)
+    return make_consumer(KafkaSourceOptions(address, topics.name, session_s=6.0))
 
 
 class Member:

@@ -15,11 +15,8 @@ from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.errors import NoOffsetForPartitionError
 from kafka.future import Future
 
-from pipeline.kafka.address import KafkaAddress
-from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import is_stable
-from pipeline.source.kafka.options import KafkaSourceOptions
-from tests.kafka.member import Member
+from tests.kafka.member import Member, group_consumer
 from tests.kafka.topics import Topics
 from tests.support import wait_until
 
@@ -46,8 +43,7 @@ class Owner(AsyncConsumerRebalanceListener):
 
     def __init__(self, topics: Topics, group: list[Owner]) -> None:
         self._topics = topics
-        address = KafkaAddress((topics.servers,), topics.name)
-        self.consumer = make_consumer(KafkaSourceOptions(address, topics.name, session_s=6.0))
+        self.consumer = group_consumer(topics)
         self.owned: set[TopicPartition] = set()
         self.owned_by_two: set[TopicPartition] = set()
         self.losses = 0

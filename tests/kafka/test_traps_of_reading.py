@@ -23,13 +23,11 @@ from pipeline.kafka.connection import make_producer
 from pipeline.metrics import Metrics
 from pipeline.source.base import NoProgress
 from pipeline.source.kafka.assignment import Assignment
-from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import Offsets, is_stable
-from pipeline.source.kafka.options import KafkaSourceOptions
 from pipeline.source.kafka.plan import CommitPlan
 from pipeline.source.kafka.watch import PartitionView
 from tests.kafka.broker import LocalBroker
-from tests.kafka.member import Member
+from tests.kafka.member import Member, group_consumer
 from tests.kafka.topics import PICTURES, RawName, Topics
 from tests.support import wait_until
 
@@ -216,10 +214,7 @@ def test_what_fails_without_a_word_is_never_asked_for(topics: Topics) -> None:
 @contextlib.contextmanager
 def joined(topics: Topics) -> Iterator[Any]:
     """A consumer as the source makes it, a member of its group."""
-    options = KafkaSourceOptions(
-        KafkaAddress((topics.servers,), topics.name), topics.name, session_s=6.0
-    )
-    consumer = make_consumer(options)
+    consumer = group_consumer(topics)
     try:
         consumer.partitions_for_topic(topics.name)
         consumer.subscribe([topics.name])

@@ -125,12 +125,11 @@ def _claim_what_is_owned(consumer: Any) -> None:
     """A member tells its group which partitions it has. kafka-python 3.0.12 tells what was given to
     it last, though all was lost since: claimed by two, a partition is one's before the other has
     let go of it, and what that one commits on letting go takes the group back."""
-    subscription = consumer._subscription
-    for assignor in consumer._coordinator._assignors.values():
-        tell = assignor.metadata
+    (assignor,) = consumer._coordinator._assignors.values()
+    tell = assignor.metadata
 
-        def metadata(topics: Any, assignor: Any = assignor, tell: Any = tell) -> Any:
-            assignor.member_assignment = sorted(subscription.assigned_partitions())
-            return tell(topics)
+    def metadata(topics: Any) -> Any:
+        assignor.member_assignment = sorted(consumer._subscription.assigned_partitions())
+        return tell(topics)
 
-        assignor.metadata = metadata
+    assignor.metadata = metadata
