@@ -79,8 +79,41 @@ class BatchPolicy:
         return self.max_wait_s * _PATIENCE if will_fill else self.max_wait_s
 
 
+MOST = 32
+MOST_IF_QUICK = 64
+"""Most frames in a batch where the user names no number. A quick network in batches of 64 scores a
+backlog a twentieth faster (docs/measurements.md); a heavy one would only make frames wait twice as
+long for each other, and take twice the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketPlan:
+    """The batch sizes that an engine is warmed for, the smallest first.
+
+    Those above ``always`` are for networks alone that compute such a batch within ``quick_s``.
+    """
+
+    sizes: tuple[int, ...]
+    always: int
+    quick_s: float
+
+    @classmethod
+    def of(cls, max_size: int, max_wait_s: float) -> BucketPlan:
+        """``max_size`` 0 leaves the most frames to what the network takes: then a batch of more
+        than ``MOST`` must be computed in the time that its oldest frame may wait for company."""
+        return cls(buckets(max_size or MOST_IF_QUICK), max_size or MOST, max_wait_s)
+
+    def is_wanted(self, size: int, infer_s: Mapping[int, float]) -> bool:
+        """Whether to warm ``size``, from the seconds that smaller buckets took: a frame is taken to
+        cost no less in a larger batch."""
+        if size <= self.always:
+            return True
+        largest = max(infer_s)
+        return infer_s[largest] * size / largest <= self.quick_s
+
+
 def buckets(max_size: int) -> tuple[int, ...]:
-    """The batch sizes that an engine is warmed for: powers of two, and ``max_size`` itself."""
+    """Powers of two up to ``max_size``, and ``max_size`` itself."""
     sizes = [1]
     while sizes[-1] * 2 < max_size:
         sizes.append(sizes[-1] * 2)

@@ -77,7 +77,15 @@ class DecodeSettings(Section):
 class BatchSettings(Section):
     """When a batch closes. Buckets are the powers of two up to `max_size`, and `max_size`."""
 
-    max_size: int = Field(default=32, ge=1, le=1024, description="most frames in a batch")
+    max_size: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description=(
+            "most frames in a batch; 0: 32, and 64 for a network that computes 64 within "
+            "`batch.max_wait_s`"
+        ),
+    )
     max_wait_s: float = Field(
         default=0.02,
         ge=0,

@@ -11,7 +11,7 @@ from functools import partial
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
 from pipeline.assembler import Assembler
-from pipeline.batch import BatchPolicy, buckets
+from pipeline.batch import BatchPolicy, BucketPlan
 from pipeline.channel import Channel
 from pipeline.clock import Clock, SystemClock
 from pipeline.config import Settings
@@ -190,14 +190,14 @@ class Worker:
         settings = self._settings
         cores = usable_cores()
         use_threads(settings.engine.threads or default_torch_threads(cores))
-        sizes = buckets(settings.batch.max_size)
+        plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
         device = choose_device(settings.engine.device)
-        loader = Loader(device, sizes, self._clock, self._stop.is_set)
+        loader = Loader(device, plan, self._clock, self._stop.is_set)
         registry = Registry(settings.model.registry)
         name, selector = parse_model(settings.model.name)
         artifact = registry.read(name, registry.resolve(name, selector))
         active = self._active = ActiveSlot(loader.load(artifact, epoch=1))
-        spec = active.model.contract.preprocess
+        spec, sizes = active.model.contract.preprocess, tuple(active.model.infer_s)
         max_ages_s = [each.info.max_age_s for each in self._sources if each.info.max_age_s]
         # One batch is computed while the next one fills; a third one smooths a lossless stream,
         # and would only make live frames older.

@@ -13,12 +13,11 @@ import torch
 
 from pipeline.artifact.names import parse_model
 from pipeline.artifact.registry import Registry
-from pipeline.batch import buckets
 from pipeline.bench.rounds import Run, percentile
 from pipeline.bench.scenario import Scenario, use_threads
 from pipeline.clock import SystemClock
-from pipeline.engine.base import Engine
-from pipeline.engine.torchscript import load_torchscript
+from pipeline.engine.active import ActiveModel
+from pipeline.engine.loading import Loader
 from pipeline.errors import FrameRejected, StageFailed
 from pipeline.opencv import cv2
 from pipeline.preprocess import check_image, decode_image, write_sample
@@ -73,9 +72,8 @@ def ceiling(scenario: Scenario, count: int) -> Run:
     name, selector = parse_model(scenario.model)
     registry = Registry(scenario.registry)
     artifact = registry.read(name, registry.resolve(name, selector))
-    engine = load_torchscript(artifact.model, "cpu")
-    engine.warm(buckets(scenario.batch_size), scenario.spec.sample_shape_hwc)
-    return _Ceiling(scenario, engine).run(count)
+    model = Loader("cpu", scenario.bucket_plan, SystemClock()).load(artifact, epoch=1)
+    return _Ceiling(scenario, model).run(count)
 
 
 class _Ceiling:
@@ -84,14 +82,15 @@ class _Ceiling:
     Owned by: the thread that calls ``run``; the decode threads only touch the queues.
     """
 
-    def __init__(self, scenario: Scenario, engine: Engine) -> None:
+    def __init__(self, scenario: Scenario, model: ActiveModel) -> None:
         self._scenario = scenario
-        self._engine = engine
+        self._engine = model.engine
+        self._batch_size = model.most_frames
         self._header = check_image(scenario.pictures[0])  # all are of one size
         self._todo: queue.SimpleQueue[range] = queue.SimpleQueue()
         self._idle: queue.SimpleQueue[BatchNhwc] = queue.SimpleQueue()
         self._filled: queue.SimpleQueue[BatchNhwc] = queue.SimpleQueue()
-        shape_nhwc = (scenario.batch_size, *scenario.spec.sample_shape_hwc)
+        shape_nhwc = (self._batch_size, *scenario.spec.sample_shape_hwc)
         for _ in range(scenario.decode_threads + _SPARE_BATCHES):
             self._idle.put(np.empty(shape_nhwc, np.uint8))
 
@@ -101,7 +100,7 @@ class _Ceiling:
         Raises:
             StageFailed: no batch came for a minute.
         """
-        size = self._scenario.batch_size
+        size = self._batch_size
         for first in range(0, count, size):
             self._todo.put(range(first, min(first + size, count)))
         threads = [

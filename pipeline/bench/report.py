@@ -200,7 +200,6 @@ def _setup(scenario: Scenario) -> dict[str, Any]:
         "sample": [scenario.spec.width, scenario.spec.height],
         "decode": scenario.spec.decode,
         "dct_reduction": dct_reduction(check_image(scenario.pictures[0]), scenario.spec),
-        "batch_size": scenario.batch_size,
         "decode_threads": scenario.decode_threads,
         "torch_threads": {
             WORKER: scenario.worker_torch_threads,

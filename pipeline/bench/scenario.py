@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.batch import BucketPlan
 from pipeline.config import DecodeSettings, ModelSettings, ServerSettings, Settings
 from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
@@ -55,9 +56,10 @@ class Scenario:
         return default_decode_threads(self.machine.cores)
 
     @property
-    def batch_size(self) -> int:
-        """The worker's most frames in a batch, which is what the ceiling always runs."""
-        return self.settings("null:").batch.max_size
+    def bucket_plan(self) -> BucketPlan:
+        """The worker's own; the ceiling always runs the largest bucket that comes of it."""
+        batch = self.settings("null:").batch
+        return BucketPlan.of(batch.max_size, batch.max_wait_s)
 
     @property
     def worker_torch_threads(self) -> int:

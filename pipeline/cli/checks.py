@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
-from pipeline.batch import buckets
+from pipeline.batch import BucketPlan
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
@@ -259,8 +259,8 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
     artifact = registry.read(name, registry.resolve(name, selector))
     use_threads(_torch_threads(settings))
     device = choose_device(settings.engine.device)
-    sizes = buckets(settings.batch.max_size)
-    model = Loader(device, sizes, SystemClock()).load(artifact, epoch=1)
+    plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
+    model = Loader(device, plan, SystemClock()).load(artifact, epoch=1)
     try:
         return _describe_model(model, version_of(selector) is None, would_run)
     finally:
@@ -278,6 +278,7 @@ def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, 
         "input_hwc": list(contract.preprocess.sample_shape_hwc),
         "device": model.engine.device,
     }
+    would_run["buckets"] = list(model.infer_s)
     would_run["infer_ms"] = {
         str(size): round(1000 * seconds, 3) for size, seconds in model.infer_s.items()
     }
@@ -292,7 +293,6 @@ def _plan(settings: Settings, would_run: dict[str, object]) -> None:
     would_run |= {
         "decode_threads": settings.decode.threads or default_decode_threads(usable_cores()),
         "torch_threads": _torch_threads(settings),
-        "buckets": list(buckets(settings.batch.max_size)),
         "max_wait_s": settings.batch.max_wait_s,
         "in_flight_frames": settings.intake.max_frames,
         "in_flight_bytes": settings.intake.max_bytes,

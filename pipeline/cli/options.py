@@ -96,7 +96,7 @@ def worker_options(
         int | None, typer.Option(metavar="N", help="Stop after so many frames; 0: never.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Most frames in a batch. [default: 32]")
+        int | None, typer.Option(metavar="N", help="Most frames in a batch. [default: 32 or 64]")
     ] = None,
     max_wait: Annotated[
         str | None,

@@ -15,13 +15,18 @@ from pipeline.types import ModelIdentity
 class ActiveModel:
     """An engine with everything that its scores mean: labels can't be parted from the network.
 
-    ``infer_s`` is the measured time of one batch for each bucket, in seconds.
+    ``infer_s`` is the measured time of one batch, in seconds, for each bucket that was warmed.
     """
 
     identity: ModelIdentity
     engine: Engine
     contract: Contract
     infer_s: Mapping[int, float]
+
+    @property
+    def most_frames(self) -> int:
+        """Of its largest bucket: what it may be given at once."""
+        return max(self.infer_s)
 
 
 class ActiveSlot:

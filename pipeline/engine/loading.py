@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.verify import check_golden
+from pipeline.batch import BucketPlan
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.base import Engine
@@ -24,13 +25,13 @@ _MEASURED_RUNS = 2
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads artifacts for one device and one set of buckets. Thread-safe: it holds no state.
+    """Loads artifacts for one device and one plan of buckets. Thread-safe: it holds no state.
 
     ``is_stopping`` is asked between buckets: warming a large network takes a minute on a CPU.
     """
 
     device: str
-    sizes: tuple[int, ...]
+    plan: BucketPlan
     clock: Clock
     is_stopping: Callable[[], bool] = lambda: False
 
@@ -47,12 +48,18 @@ class Loader:
         check_golden(engine, artifact)
         log.info(
             "%s@%d passes its golden test on %s; warming batches of up to %d",
-            *(manifest.name, manifest.version, self.device, self.sizes[-1]),
+            *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
         )
         shape_hwc = manifest.contract.preprocess.sample_shape_hwc
-        infer_s = {size: self._warm(engine, size, shape_hwc) for size in self.sizes}
+        infer_s: dict[int, float] = {}
+        for size in self.plan.sizes:
+            if self.plan.is_wanted(size, infer_s):
+                infer_s[size] = self._warm(engine, size, shape_hwc)
         took_s = self.clock.monotonic() - started
-        log.info("%s@%d is ready after %.1f s", manifest.name, manifest.version, took_s)
+        log.info(
+            "%s@%d is ready after %.1f s, in batches of up to %d",
+            *(manifest.name, manifest.version, took_s, max(infer_s)),
+        )
         return ActiveModel(
             identity=ModelIdentity(manifest.name, manifest.version, manifest.sha256, epoch),
             engine=engine,

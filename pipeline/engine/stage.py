@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 class EngineStage:
     """Scores one batch after the other. Owned by: the engine thread.
 
-    ``sizes`` are the buckets that engines were warmed for; ``max_age_s`` the tightest deadline of
-    the live sources, or None.
+    ``sizes`` are the buckets that fit the assembler's slots; ``max_age_s`` is the tightest deadline
+    of the live sources, or None.
     """
 
     def __init__(
@@ -65,16 +65,15 @@ class EngineStage:
 
     def run(self) -> None:
         """Scores until the assembler is closed and empty."""
-        limited_for: ActiveModel | None = None
+        limited_for = self._limit(self._active.model)
         while True:
             try:
                 batch = self._assembler.next_batch()
             except ChannelClosed:
                 return
             model = self._active.model
-            if self.max_age_s is not None and model is not limited_for:
-                self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
-                limited_for = model
+            if model is not limited_for:
+                limited_for = self._limit(model)
             started = self._clock.monotonic()
             with self.calls.call("the network"):
                 outcomes = self._score(batch, model, started)
@@ -87,6 +86,14 @@ class EngineStage:
             self._observe(batch, outcomes, started)
             self._assembler.recycle(batch, taken_s if has_run else None)
             self._outcomes.put(outcomes)
+
+    def _limit(self, model: ActiveModel) -> ActiveModel:
+        """Has batches filled no further than suits the model; gives it."""
+        if self.max_age_s is None:
+            self._assembler.limit(model.most_frames)
+        else:
+            self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
+        return model
 
     def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
         now = self._clock.now()
@@ -101,7 +108,7 @@ class EngineStage:
             return outcomes
         rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self._sizes)]
         classes = len(model.contract.labels)
-        logits_nk = score_halving(model.engine, rows, classes)
+        logits_nk = score_halving(model.engine, rows, classes, model.most_frames)
         scored_at = self._clock.now()
         infer_s = self._clock.monotonic() - started
         if logits_nk.shape != (len(rows), classes):
@@ -164,8 +171,9 @@ def _scored(
     )
 
 
-def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int) -> LogitsNk:
-    """Scores a batch, in halves where the device has no room for it whole or the network raises.
+def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int) -> LogitsNk:
+    """Scores a batch, in halves where it is of more than ``most`` rows (filled for the model before
+    this one), the device has no room for it whole or the network raises.
 
     A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
 
@@ -173,7 +181,8 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int) -> LogitsN
         EngineOutOfMemory: there is no room for a single row.
     """
     try:
-        return engine.score(rows_nhwc)
+        if len(rows_nhwc) <= most:
+            return engine.score(rows_nhwc)
     except EngineOutOfMemory:
         if len(rows_nhwc) == 1:
             raise
@@ -183,4 +192,4 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int) -> LogitsN
             return np.full((1, classes), np.nan, np.float32)
     half = len(rows_nhwc) // 2
     parts = (rows_nhwc[:half], rows_nhwc[half:])
-    return np.concatenate([score_halving(engine, part, classes) for part in parts])
+    return np.concatenate([score_halving(engine, part, classes, most) for part in parts])

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.batch import BatchPolicy, OpenBatch, bucket_for, buckets, live_capacity
+from pipeline.batch import (
+    BatchPolicy,
+    BucketPlan,
+    OpenBatch,
+    bucket_for,
+    buckets,
+    live_capacity,
+)
 
 POLICY = BatchPolicy(max_wait_s=0.02)
 
@@ -96,6 +103,25 @@ def test_every_size_has_a_bucket_of_less_than_twice_its_size(
     assert size <= bucket_for(size, sizes) < 2 * size or size == 1
     assert sizes[-1] == most
     assert sorted(set(sizes)) == list(sizes)
+
+
+@pytest.mark.parametrize(
+    ("infer_s", "is_wanted"),
+    [({32: 0.01}, True), ({16: 0.002, 32: 0.0101}, False), ({1: 0.0003, 2: 0.001}, False)],
+)
+def test_batches_are_larger_where_the_network_computes_them_within_the_wait(
+    infer_s: dict[int, float], is_wanted: bool
+) -> None:
+    plan = BucketPlan.of(0, max_wait_s=0.02)
+    assert plan.sizes == (1, 2, 4, 8, 16, 32, 64)
+    assert all(plan.is_wanted(size, {}) for size in plan.sizes[:-1])
+    assert plan.is_wanted(64, infer_s) == is_wanted
+
+
+def test_a_size_that_was_asked_for_holds_however_long_it_takes() -> None:
+    plan = BucketPlan.of(100, max_wait_s=0.0)
+    assert plan.sizes[-1] == 100
+    assert all(plan.is_wanted(size, {1: 9.0}) for size in plan.sizes)
 
 
 @pytest.mark.parametrize(("max_age_s", "expected"), [(1.0, 8), (0.1, 2), (0.001, 1)])

@@ -104,7 +104,7 @@ def test_several_urls_come_from_the_environment_as_json(
         ("[zzz]\n", r"unknown setting 'zzz' in .*:1"),
         ("[zzz.qqq]\nvvv = 1\n", r"unknown setting 'zzz\.qqq\.vvv'"),
         ("batch = 4\n", r"'batch' in .*:1; it is a section: \[batch\]"),
-        ("[batch]\nmax_size = 0\n", r"batch\.max_size is 0 \(.*:2\), expected greater than or"),
+        ("[batch]\nmax_size = -1\n", r"batch\.max_size is -1 \(.*:2\), expected greater than or"),
         ("[batch]\nmax_size = 'many'\n", r"batch\.max_size is 'many' \(.*:2\), expected integer"),
         ("[sink]\nretry_for_s = inf\n", r"sink\.retry_for_s is inf .*expected a finite number"),
         ("[engine]\ndevice = 'tpu'\n", r"engine\.device is 'tpu' .*`cuda:N`"),
@@ -122,8 +122,8 @@ def test_a_wrong_file_is_refused_with_what_to_look_at(
 
 
 def test_all_wrong_values_are_told_at_once(tmp_path: Path) -> None:
-    file = _file(tmp_path, "[batch]\nmax_size = 0\n[server]\nport = 70000\n")
-    with pytest.raises(ConfigError, match=r"batch\.max_size is 0 .*; server\.port is 70000 "):
+    file = _file(tmp_path, "[batch]\nmax_size = -1\n[server]\nport = 70000\n")
+    with pytest.raises(ConfigError, match=r"batch\.max_size is -1 .*; server\.port is 70000 "):
         load_settings(file, {})
 
 

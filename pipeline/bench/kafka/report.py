@@ -181,7 +181,6 @@ def _setup(plan: Plan, is_own_broker: bool) -> dict[str, Any]:
             "mean_bytes": round(plan.auto.mean_bytes),
         },
         "sample": [plan.auto.spec.width, plan.auto.spec.height],
-        "batch_size": plan.auto.batch_size,
         "decode_threads": plan.auto.decode_threads,
         "torch_threads": plan.auto.worker_torch_threads,
         "broker": "on the same machine, of compose/kafka" if is_own_broker else "given",

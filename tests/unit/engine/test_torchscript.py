@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_golden
-from pipeline.batch import buckets
+from pipeline.batch import BucketPlan, buckets
 from pipeline.clock import SystemClock
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.loading import Loader
@@ -70,12 +71,24 @@ def test_a_loaded_model_is_measured_for_every_bucket(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path))
     publish_tiny(registry, "tiny")
     artifact = registry.read("tiny", 1)
-    model = Loader("cpu", buckets(6), SystemClock()).load(artifact, epoch=3)
+    model = Loader("cpu", BucketPlan.of(6, max_wait_s=0.0), SystemClock()).load(artifact, epoch=3)
     assert set(model.infer_s) == {1, 2, 4, 6}
+    assert model.most_frames == 6
     assert all(taken_s > 0 for taken_s in model.infer_s.values())
     assert (model.identity.version, model.identity.epoch) == (1, 3)
     assert model.identity.sha256 == artifact.manifest.sha256
     check_golden(model.engine, artifact)
+
+
+@pytest.mark.parametrize(("max_wait_s", "most"), [(60.0, 64), (0.0, 32)])
+def test_a_quick_network_is_warmed_for_larger_batches(
+    tmp_path: Path, max_wait_s: float, most: int
+) -> None:
+    registry = Registry(str(tmp_path))
+    publish_tiny(registry, "tiny")
+    plan = BucketPlan.of(0, max_wait_s)
+    model = Loader("cpu", plan, SystemClock()).load(registry.read("tiny", 1), epoch=1)
+    assert model.most_frames == most
 
 
 def test_two_engines_score_side_by_side() -> None:
@@ -125,17 +138,30 @@ def rows(*firsts: int) -> BatchNhwc:
 
 
 def test_a_batch_without_room_is_halved() -> None:
-    got_nk = score_halving(SmallEngine(room=2), rows(1, 2, 3, 4, 5), classes=2)
+    got_nk = score_halving(SmallEngine(room=2), rows(1, 2, 3, 4, 5), classes=2, most=8)
     assert got_nk[:, 0].tolist() == [1, 2, 3, 4, 5]
+
+
+def test_a_batch_that_was_filled_for_another_model_is_scored_in_parts() -> None:
+    class Noting(SmallEngine):
+        sizes: ClassVar[list[int]] = []
+
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            self.sizes.append(len(batch_nhwc))
+            return super().score(batch_nhwc)
+
+    got_nk = score_halving(Noting(room=8), rows(*range(8)), classes=2, most=2)
+    assert got_nk[:, 0].tolist() == list(range(8))
+    assert Noting.sizes == [2, 2, 2, 2]
 
 
 def test_a_device_without_room_for_one_row_is_an_error() -> None:
     with pytest.raises(EngineOutOfMemory):
-        score_halving(SmallEngine(room=0), rows(1, 2), classes=2)
+        score_halving(SmallEngine(room=0), rows(1, 2), classes=2, most=8)
 
 
 def test_the_row_on_which_the_network_raises_is_nan_and_the_others_are_scored() -> None:
-    got_nk = score_halving(SmallEngine(room=8), rows(1, 255, 3), classes=2)
+    got_nk = score_halving(SmallEngine(room=8), rows(1, 255, 3), classes=2, most=8)
     assert got_nk[[0, 2], 0].tolist() == [1, 3]
     assert np.isnan(got_nk[1]).all()
 
