@@ -34,12 +34,13 @@ _STARTED = b"Kafka Server started"  # the last line of KafkaRaftServer.startup()
 class Broker:
     """A broker that keeps its records, log and pid in ``data`` and listens on ``port``, without
     encryption or passwords, and on ``listeners``. ``users`` and their passwords are made, for both
-    kinds of SCRAM, when ``data`` is formatted."""
+    kinds of SCRAM, when ``data`` is formatted. ``settings`` are Kafka's own, and win."""
 
     data: Path = DEFAULT_DATA
     port: int = DEFAULT_PORT
     listeners: tuple[Listener, ...] = ()
     users: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -105,6 +106,7 @@ class Broker:
             *listener_lines(self.address, controller, self.listeners),
             f"controller.quorum.voters=1@{controller}",
             f"log.dirs={self.data.resolve() / 'records'}",
+            *(f"{key}={value}" for key, value in self.settings.items()),
         )
         common = (HERE / "server.properties").read_text(encoding="utf-8")
         text = "\n".join((common, "# Of this broker:", *own, ""))

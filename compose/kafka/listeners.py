@@ -19,7 +19,7 @@ class Listener:
     are this listener's alone."""
 
     name: str
-    protocol: Literal["SSL", "SASL_SSL", "SASL_PLAINTEXT"]
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_SSL", "SASL_PLAINTEXT"]
     port: int
     settings: Mapping[str, str] = field(default_factory=dict)
     advertised: str = HOST

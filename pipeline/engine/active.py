@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.artifact.manifest import Contract
@@ -30,19 +31,36 @@ class ActiveModel:
 
 
 class ActiveSlot:
-    """Holds the active model. The engine thread reads it once a batch: one batch, one model.
+    """Holds the active model. The engine thread takes it once a batch: one batch, one model.
 
-    The old model is let go with the last batch that holds it. Thread-safe.
+    The old model is let go with the last batch that runs on it. Thread-safe.
     """
 
     def __init__(self, first: ActiveModel) -> None:
         self._lock = threading.Lock()
         self._model = first
+        self._running: ActiveModel | None = None
 
     @property
     def model(self) -> ActiveModel:
         """The model for the next batch."""
         return self._model
+
+    @contextmanager
+    def for_batch(self) -> Iterator[ActiveModel]:
+        """The model for a batch that runs within the block. Owned by: the engine thread."""
+        with self._lock:
+            model = self._running = self._model
+        try:
+            yield model
+        finally:
+            self._running = None
+
+    @property
+    def is_one_leaving(self) -> bool:
+        """Whether a batch still runs on a model that was exchanged."""
+        with self._lock:
+            return self._running is not None and self._running is not self._model
 
     def exchange(self, model: ActiveModel) -> ActiveModel:
         """Makes ``model`` the active one and gives the one before.

@@ -62,38 +62,44 @@ class EngineStage:
         self.calls = CallWatch(clock)
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
+        self._limited_for_epoch = 0
 
     def run(self) -> None:
         """Scores until the assembler is closed and empty."""
-        limited_for = self._limit(self._active.model)
+        self._limit(self._active.model)
         while True:
             try:
                 batch = self._assembler.next_batch()
             except ChannelClosed:
                 return
-            model = self._active.model
-            if model is not limited_for:
-                limited_for = self._limit(model)
-            started = self._clock.monotonic()
-            with self.calls.call("the network"):
-                outcomes = self._score(batch, model, started)
-            taken_s = self._clock.monotonic() - started
-            # A batch that was shed whole says nothing of how long the network takes.
-            has_run = not all(isinstance(each, Shed) for each in outcomes)
-            if has_run:
-                self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-                self._infer_s.observe(taken_s)
-            self._observe(batch, outcomes, started)
-            self._assembler.recycle(batch, taken_s if has_run else None)
-            self._outcomes.put(outcomes)
+            with self._active.for_batch() as model:
+                self._run(batch, model)
+            del model  # it may be exchanged while the next batch is awaited
 
-    def _limit(self, model: ActiveModel) -> ActiveModel:
-        """Has batches filled no further than suits the model; gives it."""
+    def _run(self, batch: Batch, model: ActiveModel) -> None:
+        self._limit(model)
+        started = self._clock.monotonic()
+        with self.calls.call("the network"):
+            outcomes = self._score(batch, model, started)
+        taken_s = self._clock.monotonic() - started
+        # A batch that was shed whole says nothing of how long the network takes.
+        has_run = not all(isinstance(each, Shed) for each in outcomes)
+        if has_run:
+            self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
+            self._infer_s.observe(taken_s)
+        self._observe(batch, outcomes, started)
+        self._assembler.recycle(batch, taken_s if has_run else None)
+        self._outcomes.put(outcomes)
+
+    def _limit(self, model: ActiveModel) -> None:
+        """Has batches filled no further than suits the model."""
+        if model.identity.epoch == self._limited_for_epoch:
+            return
+        self._limited_for_epoch = model.identity.epoch
         if self.max_age_s is None:
             self._assembler.limit(model.most_frames)
         else:
             self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
-        return model
 
     def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
         now = self._clock.now()

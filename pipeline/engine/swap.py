@@ -32,7 +32,8 @@ _QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
 
 class ModelWatcher:
     """Follows an alias. All its work is off the hot path: the engine thread only ever reads the
-    slot. A version that was refused is not read again until the alias has moved.
+    slot. A version that was refused is not read again until the alias has moved. At most two models
+    are in memory: none is loaded while a batch still runs on the one before the active.
 
     Owned by: the swap thread; ``events`` and ``swaps`` may be read from any thread.
     """
@@ -78,7 +79,7 @@ class ModelWatcher:
             version = self._registry.resolve(active.identity.name, self._selector)
             if version == active.identity.version:
                 self._last_complaint, self._refused_version = "", 0
-            elif version != self._refused_version:
+            elif version != self._refused_version and not self._slot.is_one_leaving:
                 self._try(active, version)
                 self._last_complaint, self._refused_version = "", 0
         except StopRequested:

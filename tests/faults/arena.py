@@ -45,13 +45,20 @@ class Arena:
 
     ``plants`` are changes made to the program in the workers' processes: the bugs that the checker
     must catch, or faults that can't be made from outside (``tests/faults/plants``). ``results_at``
-    is the broker of the results, where that is another one.
+    is the broker of the results, where that is another one; ``seen_at`` says under which addresses
+    workers are to know brokers, where these aren't the test's.
 
     As a context manager it kills what is left of the workers, by their pids.
     """
 
     def __init__(
-        self, servers: str, folder: Path, *, plants: tuple[str, ...] = (), results_at: str = ""
+        self,
+        servers: str,
+        folder: Path,
+        *,
+        plants: tuple[str, ...] = (),
+        results_at: str = "",
+        seen_at: Mapping[str, str] | None = None,
     ) -> None:
         self.topics = Topics(servers)
         self.registry = str(folder / "registry")
@@ -63,6 +70,7 @@ class Arena:
         self.is_strict = False
         self._slots: dict[Headrace, int] = {}
         self._results_at = results_at or servers
+        self._seen_at = seen_at or {}
         if results_at:
             create_topic(KafkaAddress((results_at,), self.topics.results), partitions=4)
         self.workers: list[Headrace] = []
@@ -99,8 +107,8 @@ class Arena:
         source = source or f"{self.topics.source.partition('&session')[0]}&session={session_s:g}s"
         source += f"&mode=strict&slot={slot}" if self.is_strict and "slot=" not in source else ""
         worker = Headrace(
-            *("worker", "--source", source),
-            *("--sink", f"kafka://{self._results_at}/{self.topics.results}"),
+            *("worker", "--source", self._as_seen(source)),
+            *("--sink", self._as_seen(f"kafka://{self._results_at}/{self.topics.results}")),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
             env={**_EXPERIMENT, **(env or {})} if self.is_strict else env,
             plants=self.plants,
@@ -109,6 +117,11 @@ class Arena:
         self.workers.append(worker)
         self._slots[worker] = slot
         return worker
+
+    def _as_seen(self, url: str) -> str:
+        for own, workers in self._seen_at.items():
+            url = url.replace(f"//{own}/", f"//{workers}/")
+        return url
 
     def kill(self, worker: Headrace) -> None:
         """SIGKILL: what it had in flight comes again."""

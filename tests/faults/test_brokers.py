@@ -12,6 +12,7 @@ from kafka import KafkaAdminClient
 
 from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.scenarios import is_alive, outage_and_kill, refused_results
+from tests.faults.slow_way import SlowWay
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
 
@@ -26,9 +27,16 @@ SLACK_BYTES = 64 << 20
 
 
 @pytest.fixture(scope="module")
-def other() -> Iterator[LocalBroker]:
+def slow_way() -> Iterator[SlowWay]:
+    """A way to the other broker that can be made slow."""
+    with SlowWay(bytes_per_s=20_000) as way:
+        yield way
+
+
+@pytest.fixture(scope="module")
+def other(slow_way: SlowWay) -> Iterator[LocalBroker]:
     """A broker of these tests' own, which they freeze and end."""
-    with LocalBroker() as broker:
+    with LocalBroker([slow_way.listener]) as broker:
         yield broker
 
 
@@ -78,6 +86,40 @@ def test_12_results_that_nobody_takes_for_a_while(
         arena.stop_all()
         verdict = arena.verdict("12-dead-results")
         assert verdict.broken == []
+        assert arena.topics.committed() == len(arena.feeder.log)
+
+
+def test_12_results_that_are_taken_slowly(
+    kafka: str, slow_way: SlowWay, other: LocalBroker, tmp_path: Path
+) -> None:
+    """At a part of the speed at which frames come: they wait in their topic, not in the worker."""
+    seen_at = {other.address: slow_way.address}
+    with Arena(kafka, tmp_path, results_at=other.address, seen_at=seen_at) as arena:
+        worker = arena.start()
+        url = worker.until_ready()
+        arena.feeder.feed(1000)
+        arena.until_scored(1000)
+        process = psutil.Process(worker.pid)
+        rebalances = metric(url, "headrace_consumer_rebalances_total")
+        used = process.memory_info().rss
+        with slow_way.slow():
+            arena.feeder.feed(4000)
+            wait_until(lambda: metric(url, "headrace_consumer_pauses_total") > 0, 30)
+            for _ in range(6):  # in all twice the session
+                written = arena.scored()
+                wait_until(lambda: arena.scored() > written, 10)  # noqa: B023
+                threading.Event().wait(2)
+                assert arena.topics.committed() <= arena.scored()
+                assert metric(url, "headrace_frames_in_flight") <= WINDOW
+            assert arena.scored() < 5000
+            assert is_alive(url)
+            assert process.memory_info().rss < used + SLACK_BYTES
+            assert metric(url, "headrace_consumer_rebalances_total") == rebalances
+        arena.until_all_done()
+        arena.stop_all()
+        verdict = arena.verdict("12-slow-results", has_all_summaries=True, has_one_worker=True)
+        assert verdict.broken == []
+        assert verdict.duplicates == 0
         assert arena.topics.committed() == len(arena.feeder.log)
 
 

@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import psutil
+import pytest
 
+from pipeline.engine import loading, stage
+from pipeline.engine.base import Engine
+from pipeline.engine.stage import score_halving
+from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
 from pipeline.preprocess import PreprocessSpec
+from pipeline.source.base import Source, SourceInfo
+from pipeline.types import BatchNhwc, Frame, LogitsNk
 from pipeline.worker import Worker
 from tests.artifacts import LABELS, SPEC, publish_tiny
 from tests.flow.rig import Rig
@@ -15,6 +24,35 @@ from tests.support import noise_jpeg, wait_until
 
 def endless(rig: Rig) -> Worker:
     return rig.worker(sources=[rig.memory([noise_jpeg(320, 240)], 10**9)])
+
+
+class Pausing:
+    """Another source, that has nothing to give after so many frames. See ``Source``."""
+
+    def __init__(self, inner: Source, after: int) -> None:
+        self._inner = inner
+        self._left = after
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._inner.info
+
+    def open(self) -> None:
+        self._inner.open()
+
+    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
+        if not self._left:
+            threading.Event().wait(timeout_s)
+            return ()
+        frames = self._inner.poll(min(room, self._left), timeout_s)
+        self._left -= len(frames)
+        return frames
+
+    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
+        self._inner.commit(next_offsets)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def version_of(worker: Worker) -> int:
@@ -183,3 +221,66 @@ def test_each_swap_is_told_with_its_numbers(rig: Rig) -> None:
     assert value("headrace_model_info", {"model": "tiny", "version": "1"}) is None
     worker.stop()
     rig.finish(summaries)
+
+
+@pytest.fixture
+def resident(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many networks were in memory each time that one had been loaded."""
+    engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
+    counts: list[int] = []
+
+    def load(model: bytes, device: str) -> TorchScriptEngine:
+        engine = load_torchscript(model, device)
+        engines.add(engine)
+        counts.append(len(engines))
+        return engine
+
+    monkeypatch.setattr(loading, "load_torchscript", load)
+    return counts
+
+
+def test_where_no_frames_come_a_model_that_is_replaced_is_let_go(
+    rig: Rig, resident: list[int]
+) -> None:
+    worker = rig.worker(sources=[Pausing(rig.memory([noise_jpeg()], 10**9), after=20)])
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored == 20)
+    for version in (2, 3, 4):
+        publish_tiny(rig.registry, "tiny", bias=version / 10)
+        wait_until(lambda wanted=version: version_of(worker) == wanted)
+    worker.stop()
+    rig.finish(summaries)
+    assert resident == [1, 2, 2, 2]
+
+
+def test_of_two_swaps_within_one_batch_the_second_waits_for_its_end(
+    rig: Rig, resident: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def score(engine: Engine, rows: BatchNhwc, classes: int, most: int) -> LogitsNk:
+        begun.set()
+        may_end.wait(30)
+        return score_halving(engine, rows, classes, most)
+
+    monkeypatch.setattr(stage, "score_halving", score)
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    begun.wait(30)
+    publish_tiny(rig.registry, "tiny", bias=0.2)
+    wait_until(lambda: version_of(worker) == 2)
+    publish_tiny(rig.registry, "tiny", bias=0.3)
+    publish_tiny(rig.registry, "tiny", bias=0.4)
+    threading.Event().wait(4)  # time enough for the next one
+    assert version_of(worker) == 2
+    may_end.set()
+    wait_until(lambda: version_of(worker) == 4)
+    wait_until(lambda: worker.summary().swaps == 2)
+    worker.stop()
+    rig.finish(summaries)
+    assert resident == [1, 2, 2]
+    rows = rig.rows()
+    assert rows[0]["model"]["version"] == 1
+    assert [row["source"]["offset"] for row in rows] == list(range(len(rows)))
+    epochs = [row["model"]["epoch"] for row in rows]
+    assert epochs == sorted(epochs)

@@ -26,10 +26,15 @@ class LocalBroker:
     """
 
     def __init__(
-        self, listeners: Sequence[Listener] = (), users: Mapping[str, str] | None = None
+        self,
+        listeners: Sequence[Listener] = (),
+        users: Mapping[str, str] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="headrace-kafka-"))
-        self._broker = Broker(self._folder / "data", free_port(), tuple(listeners), users or {})
+        self._broker = Broker(
+            self._folder / "data", free_port(), tuple(listeners), users or {}, settings or {}
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Collection, Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.future import Future
 from kafka.structs import MemberState, OffsetAndMetadata
 
@@ -51,6 +51,7 @@ class Offsets:
         self._plan = plan
         self._sent: Future[Any] | None = None
         self._sent_mono_s = 0.0
+        self._not_allowed: AuthorizationError | None = None
 
     def next_offset(self, view: PartitionView) -> int:
         """Up to where a partition is done."""
@@ -80,7 +81,13 @@ class Offsets:
         next_offsets: Mapping[Partition, int],
     ) -> None:
         """Commits without waiting, one commit at a time. While the group rebalances none is taken,
-        so none is sent: what is given up meanwhile is handed over by ``hand_over``."""
+        so none is sent: what is given up meanwhile is handed over by ``hand_over``.
+
+        Raises:
+            AuthorizationError: an earlier one was refused, as no later one will be taken either.
+        """
+        if self._not_allowed is not None:
+            raise self._not_allowed
         now_mono_s = self._clock.monotonic()
         if self._sent is not None and not self._sent.is_done:
             if now_mono_s - self._sent_mono_s < _ANSWERED_WITHIN_S:
@@ -211,6 +218,8 @@ class Offsets:
 
     def _note_failure(self, error: BaseException) -> None:
         """A commit of a generation that is over fails: the next owner commits these frames."""
+        if isinstance(error, AuthorizationError):
+            self._not_allowed = error
         self._metrics.commits.labels("failed").inc()
         log.info("%s: not committed: %r", self._name, error)
 
