@@ -17,9 +17,9 @@ from kafka.admin import (
 from compose.kafka.listeners import Listener, sasl_settings
 from compose.kafka.ports import HOST, free_port
 from tests.kafka.broker import LocalBroker
+from tests.kafka.topics import Topics
 
 _USER, _PASSWORD = "worker", "correct-horse"
-_ANY = "*"
 _SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",  # the broker itself, and the test
@@ -34,7 +34,7 @@ AS_WORKER = {
 
 class GuardedBroker:
     """It takes everything from a test, at ``address``; workers come in at ``workers_address``, and
-    may do all that isn't taken from them. Owned by: the test's thread."""
+    may do what they were given the right to. Owned by: the test's thread."""
 
     def __init__(self, broker: LocalBroker, port: int) -> None:
         self.address = broker.address
@@ -53,18 +53,26 @@ class GuardedBroker:
             finally:
                 admin.delete_acls([rule])
 
-    def give_all_rights(self) -> None:
-        """To every topic and group."""
+    def give_rights(self, topics: Topics) -> None:
+        """Those that docs/kafka-security.md names; Kafka's ``Read`` and ``Write`` hold
+        ``Describe``."""
+        rights = [
+            (ResourceType.TOPIC, topics.name, ACLOperation.READ),
+            (ResourceType.GROUP, topics.name, ACLOperation.READ),
+            (ResourceType.TOPIC, topics.results, ACLOperation.WRITE),
+            (ResourceType.TOPIC, topics.dead_letters, ACLOperation.WRITE),
+            (ResourceType.TOPIC, topics.dead_letters, ACLOperation.CREATE),
+        ]
         rules = [
-            _rule(ACLPermissionType.ALLOW, ResourcePattern(kind, _ANY), ACLOperation.ALL)
-            for kind in (ResourceType.TOPIC, ResourceType.GROUP)
+            _rule(ACLPermissionType.ALLOW, ResourcePattern(kind, name), operation)
+            for kind, name, operation in rights
         ]
         with closing(KafkaAdminClient(bootstrap_servers=self.address)) as admin:
             assert not admin.create_acls(rules)["failed"]
 
 
 def _rule(permission: ACLPermissionType, on: ResourcePattern, operation: ACLOperation) -> ACL:
-    return ACL(f"User:{_USER}", _ANY, operation, permission, on)
+    return ACL(f"User:{_USER}", "*", operation, permission, on)
 
 
 @contextmanager
@@ -74,6 +82,4 @@ def guarded_broker() -> Iterator[GuardedBroker]:
         "GUARDED", "SASL_PLAINTEXT", free_port(), sasl_settings(("SCRAM-SHA-512",), {})
     )
     with LocalBroker([listener], {_USER: _PASSWORD}, _SETTINGS) as broker:
-        guarded = GuardedBroker(broker, listener.port)
-        guarded.give_all_rights()
-        yield guarded
+        yield GuardedBroker(broker, listener.port)

@@ -30,6 +30,7 @@ def guarded() -> Iterator[GuardedBroker]:
 def arena(guarded: GuardedBroker, tmp_path: Path) -> Iterator[Arena]:
     seen_at = {guarded.address: guarded.workers_address}
     with Arena(guarded.address, tmp_path, seen_at=seen_at) as made:
+        guarded.give_rights(made.topics)
         yield made
 
 
@@ -52,7 +53,7 @@ def test_12_a_right_that_is_revoked_ends_the_worker_with_the_reason(
 ) -> None:
     worker = arena.start(env=AS_WORKER)
     worker.until_ready()
-    arena.feeder.feed(BEFORE)
+    arena.feeder.feed(BEFORE, damaged_every=10)
     arena.until_scored(BEFORE)
     with guarded.without_right(kind, getattr(arena.topics, which), operation):
         arena.feeder.feed(IN_ALL - BEFORE)
