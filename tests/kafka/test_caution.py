@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.source.kafka.suspicion import Mark
@@ -67,6 +69,28 @@ def test_the_end_of_a_process_that_its_frames_broke_leaves_the_marks(topics: Top
         member.read(40)
         member.journal.die()
     assert {mark for _, mark in marks(topics).values()} == {Mark(together=1)}
+
+
+def test_a_mark_after_one_that_was_refused_passes_over_nothing(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames go out without a mark where nobody has died; those that follow must not commit them.
+    """
+    topics.send_pictures(50, streams=1)
+    commit = KafkaConsumer.commit
+    refusals = [KafkaTimeoutError("the coordinator is slow")]
+
+    def slow_once(*arguments: Any, **more: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        commit(*arguments, **more)
+
+    monkeypatch.setattr(KafkaConsumer, "commit", slow_once)
+    with Member(topics) as member:
+        member.read(20, room=10)
+        assert not refusals
+        assert topics.committed() == 0
+    assert topics.committed() == 0
 
 
 def test_what_is_finished_leaves_no_mark(topics: Topics) -> None:

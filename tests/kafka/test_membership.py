@@ -157,6 +157,67 @@ def test_a_join_whose_reason_is_gone_is_finished_all_the_same(topics: Topics) ->
         wait_until(lambda: member.has(6), 20)
 
 
+def test_who_leaves_after_it_was_thrown_out_takes_nothing_back(topics: Topics) -> None:
+    """It doesn't know yet, and loses its partitions while it settles what it has."""
+    sent = topics.send_pictures(200)
+    thrown_out = Member(topics)
+    thrown_out.source.open()
+    thrown_out.finish(thrown_out.read(150, room=50))
+    thrown_out.commit_all(150)
+    late = thrown_out.read(5, room=5)
+    throw_out(topics)
+    with Member(topics) as other:
+        other.finish(other.read(len(sent) - 150))
+        other.commit_all(len(sent))
+        enough = threading.Event()
+        going_on = threading.Thread(target=_keep_polling, args=(other, enough))
+        going_on.start()
+        try:
+            thrown_out.finish(late)
+            thrown_out.source.close()
+            assert topics.committed() == len(sent)
+        finally:
+            enough.set()
+            going_on.join()
+    assert topics.committed() == len(sent)
+
+
+def _keep_polling(member: Member, enough: threading.Event) -> None:
+    while not enough.is_set():
+        member.finish(member.poll(50))
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+def test_where_the_group_stands_is_asked_anew_for_each_assignment(
+    topics: Topics, start: str
+) -> None:
+    """A question that a poll didn't wait for is kept by kafka-python, and its answer was taken for
+    that of a later assignment of the same partitions."""
+    member = Member(topics, f"&start={start}")
+    member.source.open()
+    coordinator = member.source._consumer._coordinator
+    refresh = coordinator.refresh_committed_offsets_if_needed
+    waits_ms = iter([0])  # the poll's time is over as the join ends
+
+    def refresh_late(timeout_ms: int | None = None) -> bool:
+        wait_ms = next(waits_ms, None)
+        return False if wait_ms is None else refresh(timeout_ms=wait_ms)
+
+    coordinator.refresh_committed_offsets_if_needed = refresh_late
+    wait_until(lambda: member.poll(10) or member.source._assignment.owned)
+    coordinator.refresh_committed_offsets_if_needed = refresh
+    throw_out(topics)
+    with Member(topics) as other:
+        wait_until(lambda: other.poll(10) or len(other.source._assignment.owned) == 4)
+        sent = topics.send_pictures(200)
+        ids = other.finish(other.read(120, room=10))
+        other.commit_all(120)
+    ids += member.finish(member.read(len(sent) - len(ids)))
+    member.source.close()
+    assert sorted(ids) == sorted(sent)
+    assert topics.committed() == len(sent)
+
+
 def test_a_commit_of_a_membership_that_is_over_is_dropped(topics: Topics) -> None:
     """kafka-python raises. Who has the partitions next goes on; here it is the same worker."""
     sent = topics.send_pictures(20)

@@ -34,8 +34,11 @@ class InFlight(NoProgress):
 class Group:
     """Two partitions with the committed offset and metadata of each, and workers that die."""
 
-    def __init__(self, deadly: set[tuple[str, int]], length: int) -> None:
+    def __init__(
+        self, deadly: set[tuple[str, int]], length: int, *, share_refused: float = 0.0
+    ) -> None:
         self.deadly = deadly
+        self.share_refused = share_refused
         self.length = length
         self.committed = dict.fromkeys(TOPICS, (0, ""))
         self.done: dict[tuple[str, int], str] = {}
@@ -57,10 +60,13 @@ class Group:
         steps = 0
         while carried or progress.out:
             chosen, first = caution.choose(carried, ROOM)
-            for (topic, _), (offset, text) in caution.marks(first).items():
-                assert offset >= self.committed[topic][0]
-                self.committed[topic] = (offset, text)
-            caution.note_taken(first)
+            if rng.random() >= self.share_refused:
+                for (topic, _), (offset, text) in caution.marks(first).items():
+                    self.commit(topic, offset, text)
+                caution.note_taken(first)
+            elif caution.is_on_guard and first:  # as the consumer does it
+                carried.extendleft(reversed(chosen))
+                continue
             progress.out += chosen
             if kill_after is not None and steps >= kill_after and progress.out:
                 return self.die(progress)
@@ -69,6 +75,11 @@ class Group:
                 return self.die(progress)
             self.finish(caution, progress, rng.randint(1, ROOM))
         return []
+
+    def commit(self, topic: str, offset: int, text: str) -> None:
+        assert offset >= self.committed[topic][0]
+        assert all((topic, each) in self.done for each in range(offset))
+        self.committed[topic] = (offset, text)
 
     def kills(self, each: Frame) -> bool:
         return each.defect is None and (each.stream, each.position.offset) in self.deadly
@@ -84,7 +95,7 @@ class Group:
         finished, progress.out = progress.out[:count], progress.out[count:]
         for each in finished:
             topic, next_offset = each.stream, each.position.offset + 1
-            self.committed[topic] = (next_offset, caution.metadata((topic, 0), next_offset))
+            self.commit(topic, next_offset, caution.metadata((topic, 0), next_offset))
 
 
 @settings(max_examples=100, deadline=None)
@@ -116,3 +127,15 @@ def test_who_kills_workers_by_hand_gets_no_frame_rejected_that_was_not_alone(
     rejected = [each for each, outcome in group.done.items() if outcome == "rejected"]
     assert set(rejected) <= set(alone)
     assert len(group.done) == 24
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 8), RANDOM)
+def test_where_the_group_refuses_marks_nothing_is_committed_that_is_not_done(
+    kills: int, rng: random.Random
+) -> None:
+    group = Group(set(), 24, share_refused=0.5)
+    for _ in range(kills):
+        group.live(rng, is_killed=True)
+    group.live(rng, is_killed=False)
+    assert len(group.done) == 48

@@ -12,6 +12,7 @@ from kafka.future import Future
 
 from pipeline.commit import Partition
 from pipeline.source.base import Progress
+from pipeline.source.kafka.member import forget_asked_offsets
 from pipeline.source.kafka.offsets import Offsets
 from pipeline.types import Position
 
@@ -79,6 +80,7 @@ class Assignment(AsyncConsumerRebalanceListener):
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """kafka-python's: these partitions are ours from now on, besides those that are already."""
+        forget_asked_offsets(self._consumer)
         added = {(each.topic, each.partition) for each in assigned} - self._owned
         for partition in added:
             self._generations[partition] = self.generation(partition) + 1

@@ -91,7 +91,8 @@ class Caution:
 
     def choose(self, carried: deque[Frame], room: int) -> tuple[list[Frame], dict[Partition, int]]:
         """Takes up to ``room`` frames out of ``carried`` that may be handed out now; and the
-        offsets to mark before that, by partition."""
+        offsets to mark before that, by partition. A mark is a commit: where frames before these are
+        out without one, as the group refused it, there is none before they are done."""
         if self.is_on_guard:
             if not room or self._progress.in_flight_of(None):
                 return [], {}
@@ -107,7 +108,11 @@ class Caution:
                 at = frame.position
                 if at.topic_partition not in self._taken:
                     first.setdefault(at.topic_partition, at.offset)
-        return chosen, first
+        return chosen, {
+            partition: offset
+            for partition, offset in first.items()
+            if not self._progress.in_flight_of([partition])
+        }
 
     def marks(self, first: Mapping[Partition, int]) -> dict[Partition, tuple[int, str]]:
         """What to commit before frames of these partitions are handed out from these offsets on."""
@@ -148,6 +153,11 @@ class Caution:
             if (taken := self._taken.get(partition)) is not None
             and next_offsets.get(partition, 0) <= taken.offset
         }
+
+    def leave(self, partitions: Collection[Partition]) -> None:
+        """These aren't ours any more, and their marks are another's to take back."""
+        for partition in partitions:
+            self._forget(partition)
 
     def _alone(self, frame: Frame) -> tuple[list[Frame], dict[Partition, int]]:
         partition, offset = frame.position.topic_partition, frame.position.offset

@@ -56,6 +56,13 @@ def make_consumer(options: KafkaSourceOptions) -> KafkaConsumer:
     return consumer
 
 
+def forget_asked_offsets(consumer: Any) -> None:
+    """Has the group's offsets asked for anew. A question that a poll didn't wait for is kept by
+    kafka-python 3.0.12, and its answer is taken for that of the next question for the same
+    partitions, though these were another's in between: it would begin behind what that one did."""
+    consumer._coordinator._offset_fetch_futures.clear()
+
+
 def _never_spin(consumer: Any) -> None:
     """While a heartbeat is overdue, as its broker doesn't answer, kafka-python 3.0.12 waits for
     records no time at all, again and again: a core is busy, and what each round leaves with the

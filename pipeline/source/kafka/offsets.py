@@ -176,6 +176,7 @@ class Offsets:
     def leave(self, generations: Generations) -> None:
         """These partitions go; what is durable of them stays known, for when they come back."""
         self._plan.leave(generations, self._progress.next_offsets())
+        self._caution.leave(generations.keys())
 
     def go_on(
         self, consumer: KafkaConsumer, partitions: Collection[Partition]
