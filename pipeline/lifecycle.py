@@ -90,7 +90,8 @@ def stopping_on_signals(stop: Callable[[], None], abandon: Callable[[], None]) -
 
     obeying = threading.Thread(target=obey, name="signals", daemon=True)
     obeying.start()
-    wakeup_before = signal.set_wakeup_fd(written.fileno())
+    # Full after some hundred signals that nobody takes: what comes then says nothing new.
+    wakeup_before = signal.set_wakeup_fd(written.fileno(), warn_on_full_buffer=False)
     before = {each: signal.signal(each, _ignore) for each in _SIGNALS}
     try:
         yield
@@ -98,6 +99,7 @@ def stopping_on_signals(stop: Callable[[], None], abandon: Callable[[], None]) -
         for each, handler in before.items():
             signal.signal(each, handler)
         signal.set_wakeup_fd(wakeup_before)
+        written.setblocking(True)
         written.send(bytes([_NO_SIGNAL]))
         obeying.join()
         numbers.close()

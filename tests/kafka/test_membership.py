@@ -218,6 +218,28 @@ def test_where_the_group_stands_is_asked_anew_for_each_assignment(
     assert topics.committed() == len(sent)
 
 
+@pytest.mark.parametrize(("log_start", "lost"), [(15, 0), (100, 70)])
+def test_what_was_done_and_then_deleted_is_not_lost(
+    topics: Topics, log_start: int, lost: int
+) -> None:
+    """Up to 10 it is committed, and up to 30 done when the member is thrown out."""
+    topics.send_pictures(200, streams=1)
+    (number,) = (number for number, end in topics.ends(topics.name).items() if end)
+    with Member(topics) as member:
+        member.finish(member.read(10, room=10))
+        member.commit_all(10)
+        member.finish(member.read(20, room=20))
+        throw_out(topics)
+        admin = KafkaAdminClient(bootstrap_servers=topics.servers)
+        admin.delete_records({TopicPartition(topics.name, number): log_start})
+        admin.close()
+        time.sleep(2.5)  # a heartbeat tells it, so that the next poll joins and reads in one
+        frames = member.read(10, room=10)
+        assert frames[0].position.offset == max(30, log_start)
+        counted = member.source._metrics.lost_records.labels(topics.name, str(number))
+        assert counted._value.get() == lost
+
+
 def test_a_commit_of_a_membership_that_is_over_is_dropped(topics: Topics) -> None:
     """kafka-python raises. Who has the partitions next goes on; here it is the same worker."""
     sent = topics.send_pictures(20)

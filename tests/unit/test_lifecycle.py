@@ -110,6 +110,22 @@ def test_a_signal_is_obeyed_while_the_main_thread_is_held() -> None:
     assert readable == [reader]
 
 
+def test_more_signals_than_can_wait_are_no_error_at_the_end() -> None:
+    """As where stopping hangs; what comes beyond some hundred says nothing new."""
+    held, told = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        told.set()
+        held.wait(10)
+
+    with stopping_on_signals(stop, lambda: None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told.wait(10)
+        for _ in range(2000):
+            os.kill(os.getpid(), signal.SIGINT)
+        held.set()
+
+
 def test_of_signals_one_inside_the_other_the_inner_is_told() -> None:
     asked: list[str] = []
     with stopping_on_signals(lambda: asked.append("outer"), lambda: None):

@@ -85,7 +85,7 @@ class KafkaSource:
         plan = (NoCommits if options.slot else CommitPlan)(options.address.topic)
         self._offsets = Offsets(plan, clock, progress, metrics.consumer, self._caution)
         self._backlog = Backlog(options, clock, progress)
-        self._starts = Starts(options.address.topic, options.start, metrics.consumer)
+        self._starts = Starts(options.address.topic, options.start, self._offsets, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
         self._carried = Carried(clock, options.max_age_s)

@@ -198,6 +198,10 @@ class Offsets:
                 places[partition] = place
         return places
 
+    def done_before_gap(self, partition: Partition, offset: int, log_start: int) -> int:
+        """See ``CommitPlan.done_before_gap``."""
+        return self._plan.done_before_gap(partition, offset, log_start)
+
     def _marks_back(self, leaving: Generations) -> dict[TopicPartition, OffsetAndMetadata]:
         """What was marked and is given up in good order isn't to blame for anything."""
         return commit_request(

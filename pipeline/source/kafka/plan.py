@@ -26,6 +26,7 @@ class CommitPlan:
         self._committed: dict[Partition, tuple[int, int]] = {}
         self._idle: dict[Partition, int] = {}
         self._left: dict[Partition, tuple[int, int]] = {}
+        self._went_on: dict[Partition, tuple[int, int]] = {}
 
     def next_offset(self, view: PartitionView, next_offsets: Mapping[Partition, int]) -> int:
         """Up to where a partition is done."""
@@ -72,9 +73,12 @@ class CommitPlan:
         """These partitions go, and what is durable of them can't be committed any more."""
         for partition, generation in generations.items():
             committed_in, committed = self._committed.get(partition, (0, 0))
-            durable = next_offsets.get(partition, 0)
+            known, began = self._went_on.pop(partition, (0, 0))
+            durable = max(began, next_offsets.get(partition, 0))
             if committed_in == generation and committed < durable:
                 self._left[partition] = committed, durable
+            elif committed_in != generation and began:
+                self._left[partition] = known, durable
 
     def has_left(self, partition: Partition) -> bool:
         """Whether there is more of a partition durable than the group may know."""
@@ -84,7 +88,20 @@ class CommitPlan:
         """Where to go on in a partition that has come back: behind what was durable when it went,
         or None for where the group says, if that has been moved meanwhile."""
         known, durable = self._left.pop(partition)
-        return durable if committed is not None and known <= committed < durable else None
+        if committed is None or not known <= committed < durable:
+            return None
+        self._went_on[partition] = known, durable
+        return durable
+
+    def done_before_gap(self, partition: Partition, offset: int, log_start: int) -> int:
+        """Up to where a partition is done that was to begin at ``offset``, where there is nothing
+        before ``log_start``. Where that is further than all that was done, it goes on there."""
+        known, durable = self._left.get(partition, (0, 0))
+        if not known <= offset < durable:
+            return offset
+        if log_start >= durable:
+            del self._left[partition]
+        return durable
 
 
 class NoCommits(CommitPlan):

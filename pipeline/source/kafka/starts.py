@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRange
 
 from pipeline.errors import StageFailed
 from pipeline.metrics import ConsumerMetrics
-from pipeline.source.kafka.offsets import commit_request
+from pipeline.source.kafka.offsets import Offsets, commit_request
 from pipeline.source.kafka.unreadable import Batches, Unreadable, poll_records
 
 log = logging.getLogger(__name__)
@@ -43,9 +43,14 @@ class Starts:
     """
 
     def __init__(
-        self, topic: str, start: Literal["earliest", "latest"], metrics: ConsumerMetrics
+        self,
+        topic: str,
+        start: Literal["earliest", "latest"],
+        offsets: Offsets,
+        metrics: ConsumerMetrics,
     ) -> None:
         self._topic = topic
+        self._offsets = offsets
         self._start = start
         self._metrics = metrics
         self._first_partitions: frozenset[int] = frozenset()
@@ -125,7 +130,8 @@ class Starts:
 
     def _leave_gap(self, consumer: KafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
         """Goes to the first record of partitions that have no record at these offsets any more,
-        and counts and tells what is lost. Blocks for as long as the cluster takes to answer.
+        and counts and tells what is lost of what wasn't done. Blocks for as long as the cluster
+        takes to answer.
 
         Raises:
             TopicMadeAnew: a log ends before what was read of it.
@@ -133,15 +139,17 @@ class Starts:
         starts = consumer.beginning_offsets(list(offsets), timeout_ms=_ANSWER_WITHIN_MS)
         for each, offset in offsets.items():
             start = starts[each]
+            done = self._offsets.done_before_gap((each.topic, each.partition), offset, start)
             if offset > start:
                 self._begin_again(each, offset)
-            else:
-                lost = start - offset
-                self._metrics.lost_records.labels(self._topic, str(each.partition)).inc(lost)
+            elif done < start:
+                self._metrics.lost_records.labels(self._topic, str(each.partition)).inc(
+                    start - done
+                )
                 log.warning(
                     "%s/%d: offsets %d to %d were deleted before this group came to them: %d"
                     " records are lost; let the topic keep them for longer than workers are behind",
-                    *(self._topic, each.partition, offset, start - 1, lost),
+                    *(self._topic, each.partition, done, start - 1, start - done),
                 )
             consumer.seek(each, start)
 

@@ -63,6 +63,42 @@ def test_where_the_group_was_moved_it_says_where_to_go_on(
     assert plan.go_on(ZERO, committed) == expected
 
 
+def test_where_it_went_on_is_known_until_it_is_committed() -> None:
+    """Another consumer may go before it has committed anything."""
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10)})
+    plan.leave({ZERO: 1}, {ZERO: 500})
+    assert plan.go_on(ZERO, committed=10) == 500
+    plan.leave({ZERO: 2}, {})
+    assert plan.go_on(ZERO, committed=10) == 500
+    plan.leave({ZERO: 3}, {ZERO: 520})
+    assert plan.go_on(ZERO, committed=10) == 520
+    plan.note_done({ZERO: (4, 520)})
+    plan.leave({ZERO: 4}, {ZERO: 520})
+    assert not plan.has_left(ZERO)
+
+
+def test_where_it_went_on_counts_no_more_once_somebody_else_was_there() -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10)})
+    plan.leave({ZERO: 1}, {ZERO: 500})
+    assert plan.go_on(ZERO, committed=10) == 500
+    plan.leave({ZERO: 2}, {})
+    assert plan.go_on(ZERO, committed=600) is None
+    plan.leave({ZERO: 3}, {})
+    assert not plan.has_left(ZERO)
+
+
+def test_what_was_deleted_counts_as_lost_only_behind_what_is_done() -> None:
+    plan = CommitPlan("frames")
+    plan.note_done({ZERO: (1, 10), ONE: (1, 10)})
+    plan.leave({ZERO: 1, ONE: 1}, {ZERO: 30, ONE: 30})
+    assert plan.done_before_gap(ZERO, 10, log_start=15) == 30
+    assert plan.done_before_gap(ONE, 10, log_start=100) == 30
+    assert (plan.has_left(ZERO), plan.has_left(ONE)) == (True, False)
+    assert plan.done_before_gap(ONE, 100, log_start=110) == 100
+
+
 def test_of_an_assignment_without_a_commit_only_the_group_knows_where_it_began() -> None:
     plan = CommitPlan("frames")
     plan.note_done({ZERO: (1, 10)})
