@@ -251,6 +251,10 @@ class Worker:
         """Ends the stages in the order of the flow, under one deadline."""
         self._stop.set()
         limit_s = self._settings.lifecycle.drain_timeout_s
+        log.info(
+            "draining %d frames in flight within %g s; a second signal ends at once",
+            *(self._journal.counts().in_flight, limit_s),
+        )
         deadline = self._clock.monotonic() + limit_s
         on_time = all(
             each.done.wait(max(0.0, deadline - self._clock.monotonic())) for each in self._intakes

@@ -80,6 +80,22 @@ def parse_rgb(option: str, text: str) -> Rgb:
     return values[0], values[1], values[2]
 
 
+def parse_mean(text: str) -> Rgb:
+    """``--mean``, as ``parse_rgb``.
+
+    Raises:
+        ConfigError: it is written otherwise, or of pixels from 0 to 255.
+    """
+    mean = parse_rgb("--mean", text)
+    if max(mean) > 1:
+        scaled = ",".join(f"{value / 255:.3f}" for value in mean)
+        raise ConfigError(
+            f"--mean is {text!r}, but pixels are scaled to 0..1 before it is taken from them:"
+            f" is it {scaled}?"
+        )
+    return mean
+
+
 def make_spec(size: str, **fields: str) -> PreprocessSpec:
     """The preprocessing of ``--size`` and, where given, resize, interpolation and decode.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def publish(job: PublishJob) -> Manifest:
     about = About(
         name=job.target.name,
         contract=Contract.of(labels, job.spec),
-        notes={"source": Path(job.file).name},
+        notes={"source": os.fsencode(Path(job.file).name).decode(errors="backslashreplace")},
     )
     return job.target.registry.publish(
         make_draft(served, pictures_nhwc, about), aliases=job.target.aliases

@@ -7,7 +7,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import torch
@@ -92,7 +91,7 @@ def _check_equal(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> None:
     Raises:
         ValueError: they differ.
     """
-    loaded = load_torchscript(io.BytesIO(model))
+    loaded = load_torchscript(model)
     with torch.inference_mode():
         for size in _BATCH_SIZES:
             # Repeatedly: from the second call on TorchScript runs an optimised graph.
@@ -108,15 +107,14 @@ def _check_equal(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> None:
                     )
 
 
-def load_torchscript(source: Path | io.BytesIO) -> torch.jit.ScriptModule:
+def load_torchscript(model: bytes) -> torch.jit.ScriptModule:
     """Loads a TorchScript file on the CPU.
 
     Raises:
         RuntimeError: it isn't one.
-        OSError: it can't be read.
     """
     with _quietly():
-        return torch.jit.load(source, map_location="cpu")
+        return torch.jit.load(io.BytesIO(model), map_location="cpu")
 
 
 def scale_of(logits_nk: Tensor) -> float:

@@ -60,7 +60,7 @@ def _load_torchscript(path: Path) -> nn.Module:
             f" --weights {path}."
         )
     try:
-        return load_torchscript(path)
+        return load_torchscript(path.read_bytes())  # torch takes UTF-8 paths alone
     except (RuntimeError, ValueError, OSError) as cause:
         first_line = str(cause).strip().partition("\n")[0]
         raise ConfigError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
 from pipeline.batch import BucketPlan
+from pipeline.cli.listening import check_listens
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
@@ -231,23 +231,8 @@ def _try_dead_letters(settings: Settings, kafka: KafkaAccess) -> str:
 
 
 def _try_listen(settings: Settings) -> str:
-    host, port = settings.server.host, settings.server.port
-    with suppress(socket.gaierror):
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(address)
-                listener.listen()
-            except OSError as cause:
-                raise ConfigError(
-                    f"can't listen on port {port} of {host} ({cause.strerror}): give another "
-                    "--port, or --port 0 for any free one"
-                ) from cause
-        return "free" if port else "any free port"
-    raise ConfigError(f"{host!r} is no address of this machine: give another --host")
+    check_listens(settings.server.host, settings.server.port)
+    return "free" if settings.server.port else "any free port"
 
 
 def _try_model(settings: Settings, would_run: dict[str, object]) -> str:

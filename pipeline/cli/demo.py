@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.demo_folder import DemoFolder, demo_folder
+from pipeline.cli.demo_source import digits, paced
+from pipeline.cli.listening import check_listens
 from pipeline.cli.starting import say_stopped_before_start
 from pipeline.cli.terminal import live_table, say
 
@@ -33,9 +35,18 @@ def demo(
     seconds: Annotated[float, typer.Option(min=0, help="End after so long; 0: at Ctrl-C.")] = 0,
     source: Annotated[str, typer.Option(help="Your own source instead of the digits.")] = "",
     model: Annotated[str, typer.Option(help="Your own model, NAME[@VERSION or @ALIAS].")] = "",
-    registry: Annotated[str, typer.Option(help="Registry of --model.")] = "registry",
-    streams: Annotated[int, typer.Option(min=1, max=64, help="Streams of digits.")] = 4,
-    fps: Annotated[float, typer.Option(min=0.1, help="Frames a second of each stream.")] = 15,
+    registry: Annotated[
+        str | None, typer.Option(help="Registry of --model. [default: registry]")
+    ] = None,
+    streams: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Streams of digits. [default: 4]")
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1, help="Frames a second of a stream. [default: 15, of a video its own]"
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=-1, help="Port of the page; 0: any free one; -1: 8080 if free.")
@@ -49,15 +60,21 @@ def demo(
         raise ConfigError(
             "--source and --model go together: the demo's own network only knows its own digits"
         )
+    if source and streams is not None:
+        raise ConfigError("--streams is of the demo's own digits; leave it away with --source")
+    if registry is not None and not model:
+        raise ConfigError("--registry is where --model is: give both, or neither")
     port = _free_port(host) if port < 0 else port
+    check_listens(host, port)
     run: Worker | None = None
     try:
         with _sigterm_as_ctrl_c():
             if source:
-                run = _run(_settings(source, model, registry, (host, port)), seconds)
+                source = paced(source, fps)
+                run = _run(_settings(source, model, registry or "registry", (host, port)), seconds)
             else:
                 with demo_folder(Path(tempfile.gettempdir())) as mine, _trainer(mine) as trained:
-                    url = f"synthetic:digits?mode=live&streams={streams}&fps={fps:g}"
+                    url = digits(streams, fps)
                     run = _run(_settings(url, _MODEL, trained, (host, port)), seconds)
     except KeyboardInterrupt:  # the worker, while it runs, obeys signals itself
         if run is None:
@@ -180,15 +197,12 @@ def _read_publications(child: subprocess.Popen[bytes], published: threading.Even
 
 def _free_port(host: str) -> int:
     """8080, or any free port where that is taken: a demo shouldn't fail over a number."""
-    import socket
+    from pipeline.errors import ConfigError
 
-    with socket.socket() as probe:
-        # As the server does: a port whose last connection just closed is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, _PREFERRED_PORT))
-        except OSError:
-            return 0
+    try:
+        check_listens(host, _PREFERRED_PORT)
+    except ConfigError:
+        return 0
     return _PREFERRED_PORT
 
 

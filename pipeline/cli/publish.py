@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.terminal import say
+
 
 def publish(
     file: Annotated[
@@ -57,18 +59,20 @@ def publish(
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
     compiled with that normalisation inside, compared with itself, and published.
     """
-    from trainer.options import Target, check_task, make_spec, parse_rgb
+    from trainer.options import Target, check_task, make_spec, parse_mean, parse_rgb
     from trainer.publish import PublishJob
     from trainer.publish import publish as run_job
     from trainer.served import Normalisation
 
     check_task(task)
+    if weights is None and not Path(file).exists():
+        say(f"no --weights: the network has those that {file} gives it")
     manifest = run_job(
         PublishJob(
             file=file,
             target=Target.of(name, registry, alias or []),
             spec=make_spec(size, resize=resize, interpolation=interpolation, decode=decode),
-            normalisation=Normalisation(parse_rgb("--mean", mean), parse_rgb("--std", std)),
+            normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
             weights=weights,
             labels=labels,
         )

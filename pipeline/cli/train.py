@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from pipeline.errors import ConfigError
+
+_MOMENTUM = 0.9
+_TRAIN_SAMPLES = 4000
 
 
 def train(
@@ -24,7 +30,9 @@ def train(
     lr: Annotated[
         float | None, typer.Option(min=0, help="Learning rate (default: sgd 0.01, adam 0.001).")
     ] = None,
-    momentum: Annotated[float, typer.Option(min=0, max=1, help="Of SGD.")] = 0.9,
+    momentum: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of SGD. [default: 0.9]")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and digits.")] = 0,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder (default: a new one in runs/).")
@@ -43,8 +51,9 @@ def train(
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
     ] = "registry",
     train_samples: Annotated[
-        int, typer.Option(min=1, help="Digits to render; a quarter more is held out.")
-    ] = 4000,
+        int | None,
+        typer.Option(min=1, help="Digits to render; a quarter more is held out. [default: 4000]"),
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="DataLoader's processes.")] = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Torch's threads (default: torch's choice).")
@@ -58,6 +67,13 @@ def train(
 
     Killed at any point, the same command with --resume goes on, to the same weights.
     """
+    _refuse_what_has_no_effect(
+        {
+            "--momentum": momentum is not None and optimizer != "sgd" and "--optimizer sgd",
+            "--train-samples": train_samples is not None and data != "digits" and "--data digits",
+            "--alias": alias is not None and publish is None and "--publish NAME",
+        }
+    )
     import torch
 
     from trainer.fit import FitSettings
@@ -73,12 +89,20 @@ def train(
         batch_size=batch_size,
         optimizer=optimizer,
         lr=lr,
-        momentum=momentum,
+        momentum=_MOMENTUM if momentum is None else momentum,
         seed=seed,
         workers=workers,
         device=choose_device(device),
     )
     target = Target.of(publish, registry, alias or []) if publish else None
     spec = make_spec(size)
-    summary = run_job(TrainJob(data, spec, settings, run, resume, train_samples, target))
+    samples = _TRAIN_SAMPLES if train_samples is None else train_samples
+    summary = run_job(TrainJob(data, spec, settings, run, resume, samples, target))
     typer.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
+
+
+def _refuse_what_has_no_effect(options: Mapping[str, str | Literal[False]]) -> None:
+    """Each option with what it goes with, where that isn't so."""
+    for option, goes_with in options.items():
+        if goes_with:
+            raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")

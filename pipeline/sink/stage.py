@@ -151,7 +151,7 @@ class SinkStage:
 
     def _retrying(self, sink: Sink, write: Callable[[], None], retry_for_s: float) -> None:
         backoff = Backoff(first_s=0.1, most_s=2.0)
-        give_up_mono_s = self._clock.monotonic() + retry_for_s
+        began_mono_s = self._clock.monotonic()
         failures = 0
         while True:
             try:
@@ -160,10 +160,12 @@ class SinkStage:
             except SinkUnavailable as error:
                 failures += 1
                 self._metrics.sink_retries.inc()
-                if self._abandoned.is_set() or self._clock.monotonic() >= give_up_mono_s:
+                tried_s = self._clock.monotonic() - began_mono_s
+                if self._abandoned.is_set() or tried_s >= retry_for_s:
+                    why = "the worker ends" if tried_s < retry_for_s else "`sink.retry_for_s`"
                     raise StageFailed(
                         f"{sink.name} can't be written: {error}; gave up after {failures} tries "
-                        f"in {retry_for_s:g} s (`sink.retry_for_s`)"
+                        f"in {tried_s:.0f} s ({why})"
                     ) from error
                 if failures == 1:
                     log.warning("%s can't be written: %s; trying again", sink.name, error)

@@ -45,6 +45,11 @@ class DirectorySource:
         """See ``Source.info``."""
         return self._info
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether its frames come at a rate, and not as fast as they are read."""
+        return self._fps is not None
+
     def open(self) -> None:
         """See ``Source.open``; lists the folder."""
         try:

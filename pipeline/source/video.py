@@ -56,12 +56,21 @@ class VideoSource:
         """See ``Source.info``."""
         return self._info
 
+    @property
+    def frames_per_s(self) -> float:
+        """Its own rate by what its container says, known once it was opened; 0 if that doesn't."""
+        return self._claimed_fps
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether its frames come at a rate, and not as fast as they are read."""
+        return self._fps is not None
+
     def open(self) -> None:
         """See ``Source.open``; decodes the first frame, to know that it is a video."""
         self.close()
         _refuse_what_is_no_video(self._path)
-        # The whole path: a relative one like "tcp:1.mp4" would be a protocol to FFmpeg.
-        capture = cv2.VideoCapture(str(self._path.resolve()), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(_whole_path(self._path), cv2.CAP_FFMPEG)
         self._capture = capture
         self._claimed_frames = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self._claimed_fps = max(0.0, capture.get(cv2.CAP_PROP_FPS))
@@ -166,6 +175,18 @@ def _refuse_what_is_no_video(path: Path) -> None:
     # FFmpeg plays a text file as a teletype, and a text playlist may name other machines.
     if not head or (b"\x00" not in head and _is_text(head)):
         raise ConfigError(f"{path} isn't a video: it is {'text' if head else 'empty'}")
+
+
+def _whole_path(path: Path) -> str:
+    """A relative path like "tcp:1.mp4" would be a protocol to FFmpeg."""
+    whole = str(path.resolve())
+    try:
+        whole.encode()
+    except UnicodeEncodeError as cause:  # OpenCV 5.0 ends the process at one
+        raise ConfigError(
+            f"{whole!a} isn't UTF-8, and FFmpeg can't open it: rename the file or its folder"
+        ) from cause
+    return whole
 
 
 def _is_text(head: bytes) -> bool:

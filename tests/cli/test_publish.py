@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +61,14 @@ def test_a_torchscript_file_is_served_with_its_normalisation_inside(tmp_path: Pa
         images_nchw = torch.from_numpy(scaled.transpose(0, 3, 1, 2).copy()).float()
         expected_nk = network(images_nchw).numpy()
     np.testing.assert_allclose(golden.logits_nk, expected_nk, atol=1e-4)
+
+
+def test_a_file_may_have_a_name_that_is_not_utf8(tmp_path: Path):
+    torch.jit.save(torch.jit.script(Scriptable().eval()), buffer := io.BytesIO())
+    path = tmp_path / os.fsdecode(b"caf\xe9.pt")
+    path.write_bytes(buffer.getvalue())
+    manifest = publish(tmp_path / "models", str(path), "--size", "16x16")
+    assert manifest["version"] == 1
 
 
 def test_a_factory_beside_the_user_is_published_with_its_weights(tmp_path: Path):
@@ -125,6 +135,7 @@ def test_a_network_that_gives_no_logits_is_not_published(
         (["--size", "16"], "WIDTHxHEIGHT"),
         (["--size", "9999x16"], "--size"),
         (["--mean", "0.5,0.5"], "--mean is '0.5,0.5'"),
+        (["--mean", "124,116,104"], "is it 0.486,0.455,0.408?"),
         (["--std", "0,1,1"], "above 0"),
         (["--std", "nan"], "--std is 'nan'"),
         (["--resize", "squash"], "--resize: got 'squash'"),

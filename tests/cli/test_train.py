@@ -21,7 +21,8 @@ from trainer.__main__ import app
 from trainer.checkpoint import load_tensors
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["train", "--train-samples", "300", "--threads", "1", "--device", "cpu", "--json"]
+PLAIN = ["train", "--threads", "1", "--device", "cpu", "--json"]
+SMALL = [*PLAIN, "--train-samples", "300"]
 
 
 def command(*arguments: str) -> list[str]:
@@ -88,7 +89,7 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
             path.write_bytes(noise_jpeg(seed=number))
     (tmp_path / "data" / "dark" / "torn.jpg").write_bytes(noise_jpeg()[:200])
     arguments = ["--data", str(tmp_path / "data"), "--epochs", "1", "--run", str(tmp_path / "run")]
-    ran = CliRunner().invoke(app, [*SMALL, *arguments], catch_exceptions=False)
+    ran = CliRunner().invoke(app, [*PLAIN, *arguments], catch_exceptions=False)
     assert ran.exit_code == 0
     assert json.loads(ran.stdout)["published"] is None
     assert "torn.jpg: corrupt" in ran.stderr
@@ -105,13 +106,17 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--publish", "a/b"], "the model's name"),
         (["--publish", "digits", "--alias", "7"], "the alias"),
         (["--device", "tpu"], "auto, cpu, cuda"),
+        (["--alias", "prod"], "--alias goes with --publish NAME"),
+        (["--optimizer", "adam", "--momentum", "0.5"], "--momentum goes with --optimizer sgd"),
+        (["--data", "photos", "--train-samples", "9"], "--train-samples goes with --data digits"),
     ],
 )
 def test_wrong_use_is_said_before_anything_is_trained(
     tmp_path: Path, arguments: list[str], says: str
 ):
+    everything = [*PLAIN, *arguments, "--run", str(tmp_path / "run")]
     with pytest.raises(ConfigError, match=says):
-        train(*arguments, "--run", str(tmp_path / "run"))
+        CliRunner().invoke(app, everything, catch_exceptions=False)
 
 
 def test_a_known_error_is_one_line_and_exits_with_2(tmp_path: Path):

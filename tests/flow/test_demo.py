@@ -8,6 +8,7 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
+from pipeline.cli.demo_source import paced
+from pipeline.errors import ConfigError
 from tests.artifacts import publish_tiny
 from tests.browser import chromium, screenshot_path
 from tests.environment import fill_with_what_is_declared
@@ -89,9 +92,47 @@ def test_the_demo_runs_on_a_clip_and_model_of_ones_own(tmp_path: Path, clips: Pa
     registry = str(tmp_path / "registry")
     publish_tiny(registry, "tiny")
     own = ("--source", str(clips / "bikes.mp4"), "--model", "tiny", "--registry", registry)
-    with Headrace("demo", "--port", "0", "--json", *own) as run:
+    with Headrace("demo", "--port", "0", "--json", *own, "--fps", "100") as run:
         assert run.end() == 0, run.said()
         assert run.summary()["scored"] == 250
+
+
+def test_a_clip_of_ones_own_goes_at_its_own_rate_and_a_folder_at_one_that_can_be_seen(
+    clips: Path,
+) -> None:
+    bikes = str(clips / "bikes.mp4")
+    assert paced(bikes, None) == f"{bikes}?fps=25"
+    assert paced(bikes, 5.0) == f"{bikes}?fps=5"
+    assert paced(str(clips), None) == f"{clips}?fps=15"
+    assert paced(f"{bikes}?fps=50", None) == f"{bikes}?fps=50"
+    with pytest.raises(ConfigError, match="--fps is of"):
+        paced(f"{bikes}?fps=50", 5.0)
+    with pytest.raises(ConfigError, match="--fps is of"):
+        paced("rtsp://127.0.0.1:9/camera", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--source", "a.mp4", "--model", "m", "--streams", "2"), "--streams is of the demo's own"),
+        (("--registry", "models"), "--registry is where --model is"),
+    ],
+)
+def test_options_that_would_have_no_effect_are_refused(
+    arguments: tuple[str, ...], says: str
+) -> None:
+    with Headrace("demo", *arguments) as run:
+        assert run.end() == 2
+    assert says in run.said()
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_trained() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with Headrace("demo", "--port", port) as run:
+            assert run.end() == 2
+    assert f"can't listen on port {port}" in run.said()
+    assert "training" not in run.said()
 
 
 def test_on_a_terminal_a_table_shows_how_it_goes(tmp_path: Path) -> None:

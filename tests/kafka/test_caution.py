@@ -74,7 +74,7 @@ def test_the_end_of_a_process_that_its_frames_broke_leaves_the_marks(topics: Top
 def test_a_mark_after_one_that_was_refused_passes_over_nothing(
     topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames go out without a mark where nobody has died; those that follow must not commit them."""
+    """Frames go out without one where nobody has died; later ones must not commit them."""
     topics.send_pictures(50, streams=1)
     commit = KafkaConsumer.commit
     refusals = [KafkaTimeoutError("the coordinator is slow")]

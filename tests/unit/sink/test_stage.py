@@ -136,10 +136,17 @@ def test_a_row_is_written_while_those_before_it_are_not_yet_durable() -> None:
 
 def test_a_sink_that_stays_away_ends_the_stage_and_nothing_is_committed() -> None:
     bench = Bench(FlakySink(refuse=10**6))
-    with pytest.raises(StageFailed, match="gave up after"):
+    with pytest.raises(StageFailed, match=r"gave up after \d+ tries in 0 s \(`sink.retry_for_s`\)"):
         bench.run([scored(each) for each in bench.frames], retry_for_s=0.2)
     assert bench.journal.next_offsets() == {}
     assert bench.journal.counts().in_flight == 6
+
+
+def test_who_ends_the_trying_is_named_and_how_long_it_took() -> None:
+    bench = Bench(FlakySink(refuse=10**6))
+    bench.stage.abandon()
+    with pytest.raises(StageFailed, match=r"gave up after 1 tries in 0 s \(the worker ends\)"):
+        bench.run([scored(each) for each in bench.frames], retry_for_s=300)
 
 
 def test_a_row_is_not_written_before_its_dead_letter_is_durable() -> None:

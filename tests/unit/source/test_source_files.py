@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,15 @@ def test_a_file_that_is_no_video_is_the_operators_to_mend(tmp_path: Path, conten
     path.write_bytes(content)
     with pytest.raises(ConfigError, match="isn't a video"):
         _video(path)
+
+
+def test_a_path_that_is_not_utf8_is_refused_as_opencv_would_end_the_process(
+    tmp_path: Path,
+) -> None:
+    clip = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    clip.write_bytes(BIKES.read_bytes())
+    with pytest.raises(ConfigError, match=r"udce9.* isn't UTF-8, and FFmpeg can't open it: rename"):
+        _video(clip)
 
 
 def test_a_playlist_that_names_another_machine_is_not_followed(tmp_path: Path) -> None:

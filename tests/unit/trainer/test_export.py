@@ -52,7 +52,7 @@ def test_a_compiled_network_gives_what_the_eager_one_gives(
     compiled = compile_network(served_by(network), PICTURES)
     assert compiled.exported_by == way
     (tmp_path / "model.pt").write_bytes(compiled.model)
-    loaded = load_torchscript(tmp_path / "model.pt")
+    loaded = load_torchscript((tmp_path / "model.pt").read_bytes())
     for size in (1, 2, 5, 8):
         batch_nhwc = PICTURES[:size]
         np.testing.assert_allclose(
@@ -70,10 +70,10 @@ def test_a_torchscript_file_is_wrapped_and_gives_the_same(tmp_path: Path, made_b
     if made_by == "freeze":
         own = torch.jit.freeze(own)
     torch.jit.save(own, tmp_path / "own.pt")
-    served = served_by(load_torchscript(tmp_path / "own.pt"))
+    served = served_by(load_torchscript((tmp_path / "own.pt").read_bytes()))
     compiled = compile_network(served, PICTURES)
     (tmp_path / "model.pt").write_bytes(compiled.model)
-    loaded = load_torchscript(tmp_path / "model.pt")
+    loaded = load_torchscript((tmp_path / "model.pt").read_bytes())
     np.testing.assert_allclose(
         loaded(PICTURES).detach().numpy(), by_hand(network, PICTURES.numpy()), atol=1e-4
     )
@@ -115,7 +115,7 @@ def test_a_draft_is_published_and_read_back(tmp_path: Path, few_digits: SplitDat
     manifest = registry.publish(draft)
     artifact = registry.read("digits", manifest.version)
     (tmp_path / "model.pt").write_bytes(artifact.model)
-    loaded = load_torchscript(tmp_path / "model.pt")
+    loaded = load_torchscript((tmp_path / "model.pt").read_bytes())
     logits_nk = loaded(torch.from_numpy(artifact.golden.inputs_nhwc)).detach().numpy()
     np.testing.assert_allclose(logits_nk, artifact.golden.logits_nk, atol=1e-4)
     assert manifest.metrics == {"accuracy": 0.5}

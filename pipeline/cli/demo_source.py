@@ -1,0 +1,38 @@
+"""What the demo shows: digits, or a source of the user's own at a pace that can be looked at."""
+
+from __future__ import annotations
+
+_STREAMS = 4
+_FPS = 15.0
+
+
+def digits(streams: int | None, fps: float | None) -> str:
+    """The demo's own streams."""
+    return f"synthetic:digits?mode=live&streams={streams or _STREAMS}&fps={fps or _FPS:g}"
+
+
+def paced(source: str, fps: float | None) -> str:
+    """Gives a video's URL with its own rate, and a folder's with 15 pictures a second, or both with
+    ``fps``: as fast as they can be read they would be over before the page is open.
+
+    Raises:
+        ConfigError: it isn't there, can't be opened, or takes no ``fps``.
+    """
+    from pipeline.clock import SystemClock
+    from pipeline.errors import ConfigError
+    from pipeline.source.directory import DirectorySource
+    from pipeline.source.url import Surroundings, make_source
+    from pipeline.source.video import VideoSource
+
+    made = make_source(source, Surroundings(SystemClock()))
+    if not isinstance(made, VideoSource | DirectorySource) or made.is_paced:
+        if fps is not None:
+            raise ConfigError(
+                "--fps is of the demo's own digits, and of videos and folders without ?fps="
+            )
+        return source
+    if fps is None and isinstance(made, VideoSource):
+        made.open()
+        fps = made.frames_per_s
+        made.close()
+    return f"{source}{'&' if '?' in source else '?'}fps={fps or _FPS:g}"
