@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from compose.kafka.listeners import Listener
 from compose.kafka.ports import HOST, free_port
@@ -20,27 +20,27 @@ class SlowWay:
     """A proxy before one of a broker's listeners, in a thread of its own. As a context manager it
     opens and closes.
 
-    While it ``is_slow`` each connection carries ``bytes_per_s`` to the broker; what the broker says
+    Within ``slow`` each connection carries ``bytes_per_s`` to the broker; what the broker says
     comes back at once.
     """
 
     def __init__(self, bytes_per_s: float) -> None:
         self.listener = Listener("SLOW", "PLAINTEXT", free_port(), advertised=_HERE)
         self.address = f"{_HERE}:{self.listener.port}"
-        self.is_slow = threading.Event()
+        self._is_slow = threading.Event()
         self._bytes_per_s = bytes_per_s
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="slow-way")
         self._end = asyncio.Event()
 
-    @contextmanager
+    @contextlib.contextmanager
     def slow(self) -> Iterator[None]:
         """Within the block."""
-        self.is_slow.set()
+        self._is_slow.set()
         try:
             yield
         finally:
-            self.is_slow.clear()
+            self._is_slow.clear()
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())
@@ -53,21 +53,18 @@ class SlowWay:
             task.cancel()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, to_there = await asyncio.open_connection(HOST, self.listener.port)
-        ways = (self._carry(reader, to_there, True), self._carry(there, writer, False))
-        try:
-            await asyncio.gather(*ways)
-        except OSError:
-            pass  # one of the two has hung up
-        finally:
-            to_there.close()
-            writer.close()
+        with contextlib.suppress(OSError), contextlib.closing(writer):  # either may hang up
+            there, to_there = await asyncio.open_connection(HOST, self.listener.port)
+            with contextlib.closing(to_there):
+                await asyncio.gather(
+                    self._carry(reader, to_there, True), self._carry(there, writer, False)
+                )
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, may_be_slow: bool
     ) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
-            if may_be_slow and self.is_slow.is_set():
+            if may_be_slow and self._is_slow.is_set():
                 await asyncio.sleep(len(chunk) / self._bytes_per_s)
             writer.write(chunk)
             await writer.drain()
