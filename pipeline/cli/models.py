@@ -51,6 +51,12 @@ def list_models(registry: RegistryUrl = "registry", as_json: AsJson = False) -> 
         for version in model["versions"]:
             if "problem" in version:
                 typer.echo(f"{model['name']}@{version['version']}: {version['problem']}")
+        for alias, target in _dangling(model):
+            typer.echo(
+                f"{model['name']}@{alias} stands for version {target}, which isn't there, or not"
+                f" whole: move it with `headrace models promote {model['name']}@VERSION"
+                f" --alias {alias}`"
+            )
 
 
 @app.command()
@@ -171,7 +177,7 @@ def _move(there: Registry, name: str, alias: str, version: int, as_json: bool) -
     before = there.aliases(name).get(alias)
     _verified(there, name, version)
     there.set_alias(name, alias, version)
-    was = f"was {before}" if before is not None else "is new"
+    was = f"it was {before}" if before is not None else "a new alias"
     _say(
         as_json,
         {"name": name, "alias": alias, "version": version, "previous": before},
@@ -201,6 +207,12 @@ def _summary(there: Registry, name: str) -> dict[str, Any]:
         kept = {"version", "created_at", "sha256", "size_bytes", "metrics"}
         versions.append(manifest.model_dump(mode="json", include=kept))
     return {"name": name, "aliases": there.aliases(name), "versions": versions}
+
+
+def _dangling(model: dict[str, Any]) -> list[tuple[str, int]]:
+    """Aliases without a version."""
+    there = {version["version"] for version in model["versions"]}
+    return [(alias, target) for alias, target in model["aliases"].items() if target not in there]
 
 
 def _version_row(model: dict[str, Any], version: dict[str, Any]) -> tuple[str, ...]:

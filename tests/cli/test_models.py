@@ -89,6 +89,13 @@ def test_list_shows_what_is_wrong_with_a_version_beside_the_others(registry: Reg
     assert "isn't JSON" in _run(registry, "list")
 
 
+def test_list_names_aliases_whose_version_is_not_there(registry: Registry) -> None:
+    (Path(registry.url) / "tiny" / "3" / "manifest.json").unlink()
+    (_, line) = _run(registry, "list").split("tiny@2", 1)[1].split("\n", 1)
+    assert line.startswith("tiny@latest stands for version 3, which isn't there, or not whole")
+    assert _json(registry, "list")[0]["aliases"] == {"latest": 3}
+
+
 def test_list_of_an_empty_registry_says_how_to_fill_it(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, ["list", "--registry", str(tmp_path)], catch_exceptions=False)
     assert ran.exit_code == 0
@@ -120,7 +127,7 @@ def test_verify_refuses_altered_bytes(registry: Registry) -> None:
 
 
 def test_promote_moves_an_alias_and_says_from_where(registry: Registry) -> None:
-    assert "tiny@prod is now version 2 (is new)" in _run(
+    assert "tiny@prod is now version 2 (a new alias)" in _run(
         registry, "promote", "tiny@2", "--alias", "prod"
     )
     moved = _json(registry, "promote", "tiny@latest", "--alias", "prod")
@@ -142,7 +149,7 @@ def test_promote_refuses_a_network_that_counts_otherwise_than_its_exporter(
 
 def test_rollback_goes_one_complete_version_down_at_a_time(registry: Registry) -> None:
     (Path(registry.url) / "tiny" / "2" / "manifest.json").unlink()
-    assert "tiny@latest is now version 1 (was 3)" in _run(registry, "rollback", "tiny")
+    assert "tiny@latest is now version 1 (it was 3)" in _run(registry, "rollback", "tiny")
     assert registry.resolve("tiny") == 1
     with pytest.raises(ArtifactRefused, match="no lower complete version"):
         _run(registry, "rollback", "tiny")
