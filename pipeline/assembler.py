@@ -6,71 +6,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
-
-from pipeline.batch import BatchPolicy, CloseReason, OpenBatch
+from pipeline.batch import BatchPolicy, OpenBatch
 from pipeline.channel import ChannelClosed
 from pipeline.clock import Clock
-from pipeline.types import BatchNhwc, Frame, ImageHwc
+from pipeline.sample import Batch, Row, Sample, Slot
+from pipeline.types import BatchNhwc, Frame
 
 _MOST_GIVEN_UP = 4
 """Rows out of use at one time: behind each of them a thread hangs, and may burn a core."""
-
-
-class Sample(Struct, frozen=True, gc=False):
-    """A decoded frame in its row. ``width`` and ``height`` are the original picture's."""
-
-    frame: Frame
-    row: int
-    width: int
-    height: int
-    queue_s: float
-    decode_s: float
-    decoded_mono_s: float
-
-
-class Batch(Struct, frozen=True, gc=False):
-    """Samples that are scored together by one model.
-
-    ``rows_nhwc`` is the whole preallocated slot; rows that no sample names hold old pixels.
-    """
-
-    rows_nhwc: BatchNhwc
-    samples: tuple[Sample, ...]
-    closed_by: CloseReason
-    slot: int
-
-    @property
-    def rows_used(self) -> int:
-        """Rows up to the last one in use."""
-        return max(sample.row for sample in self.samples) + 1
-
-
-class Row(Struct, frozen=True, gc=False):
-    """A decode thread's right to write one row, until it completes or releases it."""
-
-    slot: int
-    row: int
-    image_hwc: ImageHwc
-
-
-class _Slot:
-    """One preallocated batch. Owned by: the assembler, under its lock."""
-
-    def __init__(self, number: int, rows_nhwc: BatchNhwc) -> None:
-        self.number = number
-        self.rows_nhwc = rows_nhwc
-        self.rows = [Row(number, row, image_hwc) for row, image_hwc in enumerate(rows_nhwc)]
-        self.given_up: set[int] = set()
-        self.reset()
-
-    def reset(self) -> None:
-        self.samples: list[Sample] = []
-        self.free = [row for row in range(len(self.rows))[::-1] if row not in self.given_up]
-        self.decoding = 0
-        self.closed_by: CloseReason | None = None
-        self.oldest_mono_s = 0.0
-        self.deadline_mono_s: float | None = None
 
 
 class Assembler:
@@ -90,9 +33,9 @@ class Assembler:
         self._policy = policy
         self._clock = clock
         self._waiting = waiting
-        self._slots = [_Slot(number, rows) for number, rows in enumerate(slots)]
+        self._slots = [Slot(number, rows) for number, rows in enumerate(slots)]
         self._idle = deque(self._slots)
-        self._filled: deque[_Slot] = deque()
+        self._filled: deque[Slot] = deque()
         self._capacity = len(slots[0])
         self._infer_s = 0.0
         self._engine_waits = False
@@ -225,7 +168,7 @@ class Assembler:
         """Whether the engine waits for a batch, and nobody has woken it."""
         return self._engine_waits
 
-    def _open_slot(self) -> _Slot | None:
+    def _open_slot(self) -> Slot | None:
         """The batch that takes frames, opening one if there is an idle slot."""
         last = self._filled[-1] if self._filled else None
         if last is not None and last.closed_by is None:
@@ -243,10 +186,10 @@ class Assembler:
         self._filled.append(slot)
         return slot
 
-    def _capacity_of(self, slot: _Slot) -> int:
+    def _capacity_of(self, slot: Slot) -> int:
         return min(self._capacity, len(slot.rows) - len(slot.given_up))
 
-    def _view(self, slot: _Slot) -> OpenBatch:
+    def _view(self, slot: Slot) -> OpenBatch:
         return OpenBatch(
             decoded=len(slot.samples),
             decoding=slot.decoding,
@@ -255,7 +198,7 @@ class Assembler:
             deadline_mono_s=slot.deadline_mono_s,
         )
 
-    def _is_ready(self, slot: _Slot) -> bool:
+    def _is_ready(self, slot: Slot) -> bool:
         if slot.closed_by is None:
             slot.closed_by = self._policy.close_reason(
                 self._view(slot),
@@ -267,7 +210,7 @@ class Assembler:
             slot.closed_by = "drain"
         return slot.closed_by is not None and not slot.decoding
 
-    def _wake_engine(self, slot: _Slot) -> None:
+    def _wake_engine(self, slot: Slot) -> None:
         """Wakes the engine thread only where it will find a batch: a wake-up costs a turn of the
         interpreter lock, and decode threads come by a thousand times a second."""
         if slot.decoding or not self._engine_waits:
@@ -279,13 +222,13 @@ class Assembler:
         self._engine_waits = False
         self._has_batch.notify()
 
-    def _wait_s(self, slot: _Slot | None) -> float | None:
+    def _wait_s(self, slot: Slot | None) -> float | None:
         if slot is None or slot.closed_by is not None or not (slot.samples or slot.decoding):
             return None
         wake_at = self._policy.wake_at_mono_s(self._view(slot), self._waiting())
         return max(0.0, wake_at - self._clock.monotonic())
 
-    def _note_deadline(self, slot: _Slot, frame: Frame, now_mono_s: float) -> bool:
+    def _note_deadline(self, slot: Slot, frame: Frame, now_mono_s: float) -> bool:
         """Whether the batch must start earlier because of this frame."""
         if frame.max_age_s is None:
             return False
@@ -298,7 +241,7 @@ class Assembler:
         slot.deadline_mono_s = start_by
         return True
 
-    def _free(self, slot: _Slot) -> None:
+    def _free(self, slot: Slot) -> None:
         slot.samples = []
         self._idle.append(slot)
         self._has_room.notify_all()

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pipeline.assembler import Assembler, Row, Sample
+from pipeline.assembler import Assembler
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.errors import FrameRejected
@@ -23,6 +23,7 @@ from pipeline.preprocess import (
     write_bgr_sample,
     write_sample,
 )
+from pipeline.sample import Row, Sample
 from pipeline.types import Frame, ImageHwc, Outcome, Rejected, Shed
 from pipeline.waiting import WaitingRoom
 from pipeline.watchdog import CallWatch

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pipeline.assembler import Assembler, Batch, Sample
+from pipeline.assembler import Assembler
 from pipeline.batch import bucket_for, live_capacity
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
@@ -16,6 +16,7 @@ from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import best_predictions
 from pipeline.metrics import Metrics
+from pipeline.sample import Batch, Sample
 from pipeline.types import (
     BatchNhwc,
     LogitsNk,

@@ -8,10 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline.assembler import Assembler, Batch, Row, Sample
+from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import ChannelClosed
 from pipeline.clock import ManualClock
+from pipeline.sample import Batch, Row, Sample
 from pipeline.types import Frame
 from tests.frames import frame
 

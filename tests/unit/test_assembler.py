@@ -6,10 +6,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from pipeline.assembler import Assembler, Batch, Row, Sample
+from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import ChannelClosed
 from pipeline.clock import Clock, ManualClock, SystemClock
+from pipeline.sample import Batch, Row, Sample
 from pipeline.types import Frame
 from tests.frames import frame
 from tests.support import wait_until

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pipeline.assembler import Assembler, Batch, Row
+from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import Channel
 from pipeline.clock import SystemClock
 from pipeline.decode import DecodePool
 from pipeline.preprocess import ImageLimits
+from pipeline.sample import Batch, Row
 from pipeline.types import Frame, Outcome, Rejected
 from pipeline.waiting import WaitingRoom
 from tests.artifacts import SPEC

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.assembler import Batch
 from pipeline.engine import stage
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.stage import EngineStage
+from pipeline.sample import Batch
 from tests.faults.planted import replace
 
 _score = EngineStage._score

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from pipeline.assembler import Assembler, Batch
+from pipeline.assembler import Assembler
+from pipeline.sample import Batch
 from tests.faults.planted import replace
 
 _next = Assembler.next_batch
