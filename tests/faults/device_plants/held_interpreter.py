@@ -1,4 +1,4 @@
-"""Native code that holds the interpreter and never returns, at the tenth batch."""
+"""Native code that holds the interpreter and never returns, at the fifth batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _batches = itertools.count()
 
 
 def _score(self: TorchScriptEngine, batch_nhwc: BatchNhwc) -> LogitsNk:
-    if is_ours(batch_nhwc[0]) and next(_batches) == 10:
+    if is_ours(batch_nhwc[0]) and next(_batches) == 5:
         ctypes.PyDLL(None).pause()  # PyDLL: unlike CDLL it doesn't let go of the interpreter
     return _real(self, batch_nhwc)
 

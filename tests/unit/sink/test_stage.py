@@ -136,7 +136,9 @@ def test_a_row_is_written_while_those_before_it_are_not_yet_durable() -> None:
 
 def test_a_sink_that_stays_away_ends_the_stage_and_nothing_is_committed() -> None:
     bench = Bench(FlakySink(refuse=10**6))
-    with pytest.raises(StageFailed, match=r"gave up after \d+ tries in 0 s \(`sink.retry_for_s`\)"):
+    with pytest.raises(
+        StageFailed, match=r"gave up after \d+ tries in \d+ s \(`sink.retry_for_s`\)"
+    ):
         bench.run([scored(each) for each in bench.frames], retry_for_s=0.2)
     assert bench.journal.next_offsets() == {}
     assert bench.journal.counts().in_flight == 6
@@ -145,7 +147,7 @@ def test_a_sink_that_stays_away_ends_the_stage_and_nothing_is_committed() -> Non
 def test_who_ends_the_trying_is_named_and_how_long_it_took() -> None:
     bench = Bench(FlakySink(refuse=10**6))
     bench.stage.abandon()
-    with pytest.raises(StageFailed, match=r"gave up after 1 tries in 0 s \(the worker ends\)"):
+    with pytest.raises(StageFailed, match=r"gave up after 1 tries in \d+ s \(the worker ends\)"):
         bench.run([scored(each) for each in bench.frames], retry_for_s=300)
 
 
