@@ -35,4 +35,6 @@ def paced(source: str, fps: float | None) -> str:
         made.open()
         fps = made.frames_per_s
         made.close()
-    return f"{source}{'&' if '?' in source else '?'}fps={fps or _FPS:g}"
+    if "?" in source:  # of the name: the only option there is isn't given
+        source = source.replace("%", "%25").replace("?", "%3F")
+    return f"{source}?fps={fps or _FPS:g}"

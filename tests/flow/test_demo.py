@@ -22,7 +22,9 @@ import pytest
 from playwright.sync_api import expect
 
 from pipeline.cli.demo_source import paced
+from pipeline.clock import SystemClock
 from pipeline.errors import ConfigError
+from pipeline.source.url import Surroundings, make_source
 from tests.artifacts import publish_tiny
 from tests.browser import chromium, screenshot_path
 from tests.environment import fill_with_what_is_declared
@@ -98,13 +100,16 @@ def test_the_demo_runs_on_a_clip_and_model_of_ones_own(tmp_path: Path, clips: Pa
 
 
 def test_a_clip_of_ones_own_goes_at_its_own_rate_and_a_folder_at_one_that_can_be_seen(
-    clips: Path,
+    clips: Path, tmp_path: Path
 ) -> None:
     bikes = str(clips / "bikes.mp4")
     assert paced(bikes, None) == f"{bikes}?fps=25"
     assert paced(bikes, 5.0) == f"{bikes}?fps=5"
     assert paced(str(clips), None) == f"{clips}?fps=15"
     assert paced(f"{bikes}?fps=50", None) == f"{bikes}?fps=50"
+    odd = tmp_path / "100%3F sure?.mp4"
+    odd.symlink_to(bikes)
+    assert make_source(paced(str(odd), None), Surroundings(SystemClock())).info.name == odd.name
     with pytest.raises(ConfigError, match="--fps is of"):
         paced(f"{bikes}?fps=50", 5.0)
     with pytest.raises(ConfigError, match="--fps is of"):
