@@ -17,17 +17,17 @@ from kafka.admin import (
 from compose.kafka.listeners import Listener, sasl_settings
 from compose.kafka.ports import HOST, free_port
 from tests.kafka.broker import LocalBroker
+from tests.kafka.secured import PASSWORD, USER
 from tests.kafka.topics import Topics
 
-_USER, _PASSWORD = "worker", "correct-horse"
 _SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users": "User:ANONYMOUS",  # the broker itself, and the test
 }
 AS_WORKER = {
     "HEADRACE_KAFKA__SASL": "scram-sha-512",
-    "HEADRACE_KAFKA__USERNAME": _USER,
-    "HEADRACE_KAFKA__PASSWORD": _PASSWORD,
+    "HEADRACE_KAFKA__USERNAME": USER,
+    "HEADRACE_KAFKA__PASSWORD": PASSWORD,
 }
 """The variables with which a worker gets in."""
 
@@ -72,7 +72,7 @@ class GuardedBroker:
 
 
 def _rule(permission: ACLPermissionType, on: ResourcePattern, operation: ACLOperation) -> ACL:
-    return ACL(f"User:{_USER}", "*", operation, permission, on)
+    return ACL(f"User:{USER}", "*", operation, permission, on)
 
 
 @contextmanager
@@ -81,5 +81,5 @@ def guarded_broker() -> Iterator[GuardedBroker]:
     listener = Listener(
         "GUARDED", "SASL_PLAINTEXT", free_port(), sasl_settings(("SCRAM-SHA-512",), {})
     )
-    with LocalBroker([listener], {_USER: _PASSWORD}, _SETTINGS) as broker:
+    with LocalBroker([listener], {USER: PASSWORD}, _SETTINGS) as broker:
         yield GuardedBroker(broker, listener.port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -40,6 +40,30 @@ def other(slow_way: SlowWay) -> Iterator[LocalBroker]:
         yield broker
 
 
+class Settled:
+    """A worker that has scored a thousand frames, as it was before its results were held up."""
+
+    def __init__(self, arena: Arena, env: Mapping[str, str] | None = None) -> None:
+        worker = arena.start(env=env)
+        self.url = worker.until_ready()
+        arena.feeder.feed(1000)
+        arena.until_scored(1000)
+        self._process = psutil.Process(worker.pid)
+        self._rebalances = metric(self.url, "headrace_consumer_rebalances_total")
+        self._used_bytes = self._process.memory_info().rss
+
+    def until_it_pauses(self) -> None:
+        """Waits until it takes no more frames for now."""
+        wait_until(lambda: metric(self.url, "headrace_consumer_pauses_total") > 0, 30)
+
+    def require_bounds(self) -> None:
+        """It lives, holds no more than its window, and is the member that it was."""
+        assert is_alive(self.url)
+        assert metric(self.url, "headrace_frames_in_flight") <= WINDOW
+        assert self._process.memory_info().rss < self._used_bytes + SLACK_BYTES
+        assert metric(self.url, "headrace_consumer_rebalances_total") == self._rebalances
+
+
 @pytest.mark.parametrize("way", ["terminate", "kill"])
 def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path, way: str) -> None:
     with Arena(other.address, tmp_path) as arena:
@@ -64,22 +88,13 @@ def test_12_results_that_nobody_takes_for_a_while(
     """Their broker is frozen: connections stay open and nothing is answered."""
     with Arena(kafka, tmp_path, results_at=other.address) as arena:
         # Liveness is of the worker: starting it again would mend nothing.
-        worker = arena.start(env={"HEADRACE_LIFECYCLE__STALL_TIMEOUT_S": "5"})
-        url = worker.until_ready()
-        arena.feeder.feed(1000)
-        arena.until_scored(1000)
-        process = psutil.Process(worker.pid)
-        rebalances = metric(url, "headrace_consumer_rebalances_total")
-        used = process.memory_info().rss
+        worker = Settled(arena, {"HEADRACE_LIFECYCLE__STALL_TIMEOUT_S": "5"})
         wait_until(lambda: arena.topics.committed() == 1000, 10)
         with other.frozen():
             arena.feeder.feed(2000)
-            wait_until(lambda: metric(url, "headrace_consumer_pauses_total") > 0, 30)
+            worker.until_it_pauses()
             threading.Event().wait(12)  # twice the session: without polls it would be over
-            assert is_alive(url)
-            assert metric(url, "headrace_frames_in_flight") <= WINDOW
-            assert process.memory_info().rss < used + SLACK_BYTES
-            assert metric(url, "headrace_consumer_rebalances_total") == rebalances
+            worker.require_bounds()
             assert arena.topics.committed() == 1000
         arena.fault_ended("the results' broker was frozen", BACK_WITHIN_S)
         arena.until_all_done()
@@ -95,31 +110,22 @@ def test_12_results_that_are_taken_slowly(
     """At a part of the speed at which frames come: they wait in their topic, not in the worker."""
     seen_at = {other.address: slow_way.address}
     with Arena(kafka, tmp_path, results_at=other.address, seen_at=seen_at) as arena:
-        worker = arena.start()
-        url = worker.until_ready()
-        arena.feeder.feed(1000)
-        arena.until_scored(1000)
-        process = psutil.Process(worker.pid)
-        rebalances = metric(url, "headrace_consumer_rebalances_total")
-        used = process.memory_info().rss
+        worker = Settled(arena)
         enough = threading.Event()
         with slow_way.slow():
             arena.feeder.feed(1500)
             feeding = arena.feeder.keep_feeding(100, enough)
             try:
-                wait_until(lambda: metric(url, "headrace_consumer_pauses_total") > 0, 30)
+                worker.until_it_pauses()
                 for _ in range(6):  # in all twice the session
                     written = arena.scored()
                     wait_until(lambda: arena.scored() > written, 60)  # noqa: B023
                     threading.Event().wait(2)
                     assert arena.topics.committed() <= arena.scored()
-                    assert metric(url, "headrace_frames_in_flight") <= WINDOW
+                    worker.require_bounds()
             finally:
                 enough.set()
                 feeding.join()
-            assert is_alive(url)
-            assert process.memory_info().rss < used + SLACK_BYTES
-            assert metric(url, "headrace_consumer_rebalances_total") == rebalances
         arena.until_all_done()
         arena.stop_all()
         verdict = arena.verdict("12-slow-results", has_all_summaries=True, has_one_worker=True)
