@@ -65,8 +65,6 @@ def publish(
     from trainer.served import Normalisation
 
     check_task(task)
-    if weights is None and not Path(file).exists():
-        say(f"no --weights: the network has those that {file} gives it")
     manifest = run_job(
         PublishJob(
             file=file,
@@ -77,6 +75,8 @@ def publish(
             labels=labels,
         )
     )
+    if weights is None and not Path(file).is_file():
+        say(f"no --weights: the network has those that {file} gives it")
     if as_json:
         typer.echo(json.dumps(manifest.model_dump(mode="json", by_alias=True)))
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -67,13 +66,13 @@ def train(
 
     Killed at any point, the same command with --resume goes on, to the same weights.
     """
-    _refuse_what_has_no_effect(
-        {
-            "--momentum": momentum is not None and optimizer != "sgd" and "--optimizer sgd",
-            "--train-samples": train_samples is not None and data != "digits" and "--data digits",
-            "--alias": alias is not None and publish is None and "--publish NAME",
-        }
-    )
+    for option, is_idle, goes_with in (
+        ("--momentum", momentum is not None and optimizer != "sgd", "--optimizer sgd"),
+        ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
+        ("--alias", alias is not None and publish is None, "--publish NAME"),
+    ):
+        if is_idle:
+            raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
     import torch
 
     from trainer.fit import FitSettings
@@ -99,10 +98,3 @@ def train(
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(TrainJob(data, spec, settings, run, resume, samples, target))
     typer.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
-
-
-def _refuse_what_has_no_effect(options: Mapping[str, str | Literal[False]]) -> None:
-    """Each option with what it goes with, where that isn't so."""
-    for option, goes_with in options.items():
-        if goes_with:
-            raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")

@@ -73,21 +73,22 @@ class EngineStage:
                 batch = self._assembler.next_batch()
             except ChannelClosed:
                 return
-            with self._active.for_batch() as model:
-                self._run(batch, model)
-            del model  # it may be exchanged while the next batch is awaited
+            self._run(batch)
 
-    def _run(self, batch: Batch, model: ActiveModel) -> None:
-        self._limit(model)
-        started = self._clock.monotonic()
-        with self.calls.call("the network"):
-            outcomes = self._score(batch, model, started)
-        taken_s = self._clock.monotonic() - started
-        # A batch that was shed whole says nothing of how long the network takes.
-        has_run = not all(isinstance(each, Shed) for each in outcomes)
-        if has_run:
-            self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-            self._infer_s.observe(taken_s)
+    def _run(self, batch: Batch) -> None:
+        """Holds the model for as long, and not while the next batch is awaited: it may be exchanged
+        meanwhile."""
+        with self._active.for_batch() as model:
+            self._limit(model)
+            started = self._clock.monotonic()
+            with self.calls.call("the network"):
+                outcomes = self._score(batch, model, started)
+            taken_s = self._clock.monotonic() - started
+            # A batch that was shed whole says nothing of how long the network takes.
+            has_run = not all(isinstance(each, Shed) for each in outcomes)
+            if has_run:
+                self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
+                self._infer_s.observe(taken_s)
         self._observe(batch, outcomes, started)
         self._assembler.recycle(batch, taken_s if has_run else None)
         self._outcomes.put(outcomes)

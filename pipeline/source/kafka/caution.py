@@ -54,8 +54,6 @@ class Caution:
         """
         if not self._is_on:
             return
-        for partition in [each for each in self._generations if each not in generations]:
-            self._forget(partition)
         for partition, generation in generations.items():
             if self._generations.get(partition) == generation:
                 continue
