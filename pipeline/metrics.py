@@ -24,6 +24,7 @@ SWAP_RESULTS = (
     "corrupt",
     "incompatible",
     "wrong_on_golden",
+    "no_room",
     "unreachable",
     "quarantined",
     "error",

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
@@ -100,21 +98,6 @@ def train(job: TrainJob) -> TrainSummary:
         published=published,
         duration_s=time.monotonic() - started,
     )
-
-
-def choose_device(name: str) -> str:
-    """``auto`` becomes ``cuda`` where there is one, otherwise ``cpu``.
-
-    Raises:
-        ConfigError: CUDA is asked for and isn't there.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name != "cpu" and not name.startswith("cuda"):
-        raise ConfigError(f"--device is {name!r}, expected auto, cpu, cuda or cuda:INDEX")
-    if name != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(f"--device is {name} and torch finds no CUDA device. Use --device cpu.")
-    return name
 
 
 def _run_folder(job: TrainJob) -> RunFolder:

@@ -17,7 +17,7 @@ from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
 RefusalReason: TypeAlias = Literal[
-    "missing", "incomplete", "corrupt", "incompatible", "wrong_on_golden", "unreachable"
+    "missing", "incomplete", "corrupt", "incompatible", "wrong_on_golden", "no_room", "unreachable"
 ]
 """The reasons that an ``ArtifactRefused`` gives: a closed set, as they label a metric."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Contract, Manifest
-from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
+from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory, no_room
 from pipeline.errors import ArtifactRefused
 from pipeline.types import LogitsNk
 
@@ -83,14 +83,15 @@ def check_golden(engine: Engine, artifact: Artifact) -> None:
 
     Raises:
         ArtifactRefused: ``wrong_on_golden``: another shape, a value that isn't finite, or a logit
-            further off than the manifest's tolerance.
+            further off than the manifest's tolerance; ``no_room``: nothing can be said of it.
     """
+    inputs_nhwc = artifact.golden.inputs_nhwc
     try:
-        got_nk = engine.score(artifact.golden.inputs_nhwc)
+        got_nk = engine.score(inputs_nhwc)
     except EngineOutOfMemory as cause:
-        raise _wrong(
-            artifact, f"the device has no memory for its golden batch ({cause})"
-        ) from cause
+        manifest = artifact.manifest
+        what = f"the {len(inputs_nhwc)} golden inputs of {manifest.name}@{manifest.version}"
+        raise no_room(what, engine.device) from cause
     except EngineFailed as cause:
         raise _wrong(artifact, f"the network raises on its golden inputs ({cause})") from cause
     problem = _golden_problem(got_nk, artifact)

@@ -18,6 +18,7 @@ from pipeline.bench.scenario import Scenario, use_threads
 from pipeline.clock import SystemClock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.loading import Loader
+from pipeline.engine.torchscript import allocate_batch
 from pipeline.errors import FrameRejected, StageFailed
 from pipeline.opencv import cv2
 from pipeline.preprocess import check_image, decode_image, write_sample
@@ -60,7 +61,8 @@ def _score_one(scenario: Scenario, jpeg: bytes) -> tuple[int, float]:
     size = (scenario.spec.width, scenario.spec.height)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     rgb = torch.from_numpy(cv2.cvtColor(small, cv2.COLOR_BGR2RGB))
-    confidences = torch.softmax(scenario.network(rgb.unsqueeze(0)), dim=1)[0]
+    batch_nhwc = rgb.unsqueeze(0).to(scenario.device)
+    confidences = torch.softmax(scenario.network(batch_nhwc), dim=1)[0].cpu()
     best = int(confidences.argmax())
     return best, float(confidences[best])
 
@@ -72,7 +74,7 @@ def ceiling(scenario: Scenario, count: int) -> Run:
     name, selector = parse_model(scenario.model)
     registry = Registry(scenario.registry)
     artifact = registry.read(name, registry.resolve(name, selector))
-    model = Loader("cpu", scenario.bucket_plan, SystemClock()).load(artifact, epoch=1)
+    model = Loader(scenario.device, scenario.bucket_plan, SystemClock()).load(artifact, epoch=1)
     return _Ceiling(scenario, model).run(count)
 
 
@@ -92,7 +94,7 @@ class _Ceiling:
         self._filled: queue.SimpleQueue[BatchNhwc] = queue.SimpleQueue()
         shape_nhwc = (self._batch_size, *scenario.spec.sample_shape_hwc)
         for _ in range(scenario.decode_threads + _SPARE_BATCHES):
-            self._idle.put(np.empty(shape_nhwc, np.uint8))
+            self._idle.put(allocate_batch(shape_nhwc, scenario.device))
 
     def run(self, count: int) -> Run:
         """Scores ``count`` frames.

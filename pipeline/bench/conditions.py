@@ -61,6 +61,11 @@ def machine_json(cores: int, load_before: float) -> dict[str, str | int | float]
     }
 
 
+def gpu_name(device: str) -> str | None:
+    """What a CUDA device calls itself; None for the CPU."""
+    return None if device == "cpu" else torch.cuda.get_device_name(device)
+
+
 def versions_json() -> dict[str, str | None]:
     """What was measured, by version."""
     try:

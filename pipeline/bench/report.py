@@ -21,7 +21,7 @@ from pipeline.bench.compare import (
     AtPace,
     Comparison,
 )
-from pipeline.bench.conditions import machine_json, shown, spread_json, table, versions_json
+from pipeline.bench.conditions import gpu_name, machine_json, shown, spread_json, table, versions_json
 from pipeline.bench.rounds import Round, Run, ratio, spread_of
 from pipeline.bench.scenario import PICTURE_WH, Scenario
 from pipeline.preprocess import check_image, dct_reduction
@@ -152,7 +152,8 @@ def _conditions(report: Mapping[str, Any]) -> str:
     setup = report["pictures"][0]["setup"]
     picture = setup["picture"]
     return (
-        f"{setup['rounds']} rounds of {setup['frames']} frames,"
+        f"{setup['net']} on {setup['gpu'] or setup['device']};"
+        f" {setup['rounds']} rounds of {setup['frames']} frames,"
         f" JPEG {picture['width']}x{picture['height']},"
         f" decoded at 1/{setup['dct_reduction']}; {machine['cpu']}, {machine['cores']} cores,"
         f" load before {machine['load_1m_before']:.2f}; headrace {versions['headrace']}"
@@ -197,6 +198,9 @@ def _setup(scenario: Scenario) -> dict[str, Any]:
             "min_bytes": min(sizes),
             "max_bytes": max(sizes),
         },
+        "net": scenario.net,
+        "device": scenario.device,
+        "gpu": gpu_name(scenario.device),
         "sample": [scenario.spec.width, scenario.spec.height],
         "decode": scenario.spec.decode,
         "dct_reduction": dct_reduction(check_image(scenario.pictures[0]), scenario.spec),

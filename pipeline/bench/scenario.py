@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.batch import BucketPlan
-from pipeline.config import DecodeSettings, ModelSettings, ServerSettings, Settings
+from pipeline.config import DecodeSettings, EngineSettings, ModelSettings, ServerSettings, Settings
 from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
 from pipeline.opencv import cv2
@@ -35,13 +35,16 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One benchmark. ``network`` is the eager one, uint8 NHWC to logits; ``model`` names its
-    compiled artifact, with the version, in ``registry``. ``folder`` is for results files."""
+    """One benchmark. ``network``, called ``net``, is the eager one on ``device``, uint8 NHWC to
+    logits; ``model`` names its compiled artifact, with the version, in ``registry``. ``folder`` is
+    for results files."""
 
     pictures: tuple[bytes, ...]
     quality: int
     spec: PreprocessSpec
     network: Callable[[torch.Tensor], torch.Tensor]
+    net: str
+    device: str
     labels: tuple[str, ...]
     registry: str
     model: str
@@ -76,6 +79,7 @@ class Scenario:
         return Settings(
             sinks=(sink,),
             model=ModelSettings(name=self.model, registry=self.registry),
+            engine=EngineSettings(device=self.device),
             decode=DecodeSettings(threads=self.decode_threads),
             server=ServerSettings(enabled=False),
         )

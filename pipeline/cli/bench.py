@@ -40,6 +40,13 @@ def bench(
             "[default: 85, which has 28 KB, and 93, which has 57]",
         ),
     ] = None,
+    net: Annotated[
+        str,
+        typer.Option(help="reference-cnn at 24x24, or torchvision:NAME at 224x224, untrained."),
+    ] = "reference-cnn",
+    device: Annotated[
+        str, typer.Option(help="Where all of them compute: auto, cpu, cuda or cuda:N.")
+    ] = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as one line of JSON.")
     ] = False,
@@ -66,7 +73,7 @@ def bench(
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         scenarios = [
-            make_scenario(folder, decode.value, each, frames, rounds)
+            make_scenario(folder, decode.value, each, frames, rounds, net=net, device=device)
             for each in quality or QUALITIES
         ]
         with Progress(runs_in_all(rounds) * len(scenarios)) as progress:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODEL = "bench"
 """The name of the network in the scenario's registry."""
 _WIDTH = 110
+_TORCHVISION_SIZE = (224, 224)
 
 
 def check_out(out: Path | None) -> None:
@@ -47,9 +48,22 @@ def give(
         Console(width=None if sys.stdout.isatty() else _WIDTH).print(tables)
 
 
-def make_scenario(folder: str, decode: str, quality: int, frames: int, rounds: int) -> Scenario:
-    """Publishes the reference network, untrained (its speed doesn't depend on its weights), to a
-    registry in ``folder``."""
+def make_scenario(
+    folder: str,
+    decode: str,
+    quality: int,
+    frames: int,
+    rounds: int,
+    *,
+    net: str = "reference-cnn",
+    device: str = "cpu",
+) -> Scenario:
+    """Publishes a network, untrained (its speed doesn't depend on its weights), to a registry in
+    ``folder``.
+
+    Raises:
+        ConfigError: there is no such network or device.
+    """
     from typing import Literal, cast
 
     import numpy as np
@@ -60,18 +74,20 @@ def make_scenario(folder: str, decode: str, quality: int, frames: int, rounds: i
     from pipeline.bench.scenario import Scenario, make_pictures, this_machine
     from pipeline.cores import usable_cores
     from pipeline.digits.data import LABELS
+    from pipeline.engine.torchscript import choose_device
     from pipeline.preprocess import PreprocessSpec, load_sample
     from trainer.export import GOLDEN_COUNT, About, make_draft
     from trainer.nets import REFERENCE_SIZE, build_net
     from trainer.served import TRAINING_NORMALISATION, ServedNetwork
 
-    width, height = REFERENCE_SIZE
+    device = choose_device(device)
+    width, height = size = REFERENCE_SIZE if net == "reference-cnn" else _TORCHVISION_SIZE
     spec = PreprocessSpec(width=width, height=height, decode=cast(Literal["auto", "full"], decode))
     machine = this_machine(usable_cores())
     pictures = make_pictures(quality)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        served = ServedNetwork(build_net("reference-cnn", len(LABELS)), TRAINING_NORMALISATION)
+        served = ServedNetwork(build_net(net, len(LABELS), size), TRAINING_NORMALISATION)
     samples_nhwc = np.stack([load_sample(each, spec) for each in pictures[:GOLDEN_COUNT]])
     registry = f"{folder}/registry"
     about = About(MODEL, Contract.of(LABELS, spec))
@@ -80,7 +96,9 @@ def make_scenario(folder: str, decode: str, quality: int, frames: int, rounds: i
         pictures=pictures,
         quality=quality,
         spec=spec,
-        network=served,
+        network=served.to(device),
+        net=net,
+        device=device,
         labels=LABELS,
         registry=registry,
         model=f"{MODEL}@{manifest.version}",

@@ -75,9 +75,10 @@ def train(
             raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
     import torch
 
+    from pipeline.engine.torchscript import choose_device
     from trainer.fit import FitSettings
     from trainer.options import Target, make_spec
-    from trainer.train import TrainJob, choose_device
+    from trainer.train import TrainJob
     from trainer.train import train as run_job
 
     if threads is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
 
@@ -28,6 +29,7 @@ class Engine(Protocol):
         Raises:
             EngineOutOfMemory: the batch didn't fit; a smaller one may.
             EngineFailed: the network raised an error of its own.
+            RestartNeeded: the device is lost to this process.
         """
         ...
 
@@ -43,3 +45,12 @@ class EngineFailed(Exception):
 
 class EngineOutOfMemory(Exception):
     """The device had no room for a batch; the stage halves it and tries again."""
+
+
+def no_room(what: str, device: str) -> ArtifactRefused:
+    """The refusal of a model that isn't wrong, but too much for the device as it is now."""
+    return ArtifactRefused(
+        "no_room",
+        f"the device {device} has no memory for {what}: free some, or take another device "
+        f"(engine.device)",
+    )

@@ -13,7 +13,7 @@ from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
-from pipeline.engine.base import Engine
+from pipeline.engine.base import Engine, EngineOutOfMemory, no_room
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import StopRequested
 from pipeline.types import ModelIdentity
@@ -39,8 +39,10 @@ class Loader:
         """Gives a model that is ready to score at full speed from its first batch on.
 
         Raises:
-            ArtifactRefused: it doesn't load, or is wrong on its golden inputs.
+            ArtifactRefused: it doesn't load, is wrong on its golden inputs, or there is no memory
+                for a batch of one.
             StopRequested: the worker is ending.
+            RestartNeeded: the device is lost.
         """
         manifest = artifact.manifest
         started = self.clock.monotonic()
@@ -51,10 +53,7 @@ class Loader:
             *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
         )
         shape_hwc = manifest.contract.preprocess.sample_shape_hwc
-        infer_s: dict[int, float] = {}
-        for size in self.plan.sizes:
-            if self.plan.is_wanted(size, infer_s):
-                infer_s[size] = self._warm(engine, size, shape_hwc)
+        infer_s = self._warm_all(engine, shape_hwc)
         took_s = self.clock.monotonic() - started
         log.info(
             "%s@%d is ready after %.1f s, in batches of up to %d",
@@ -66,6 +65,24 @@ class Loader:
             contract=manifest.contract,
             infer_s=infer_s,
         )
+
+    def _warm_all(self, engine: Engine, shape_hwc: tuple[int, int, int]) -> dict[int, float]:
+        """Warms the wanted buckets, as far as they fit; gives the seconds of a batch of each."""
+        infer_s: dict[int, float] = {}
+        for size in self.plan.sizes:
+            if not self.plan.is_wanted(size, infer_s):
+                continue
+            try:
+                infer_s[size] = self._warm(engine, size, shape_hwc)
+            except EngineOutOfMemory as cause:
+                if not infer_s:
+                    raise no_room("a batch of one frame", engine.device) from cause
+                log.warning(
+                    "%s has no memory for a batch of %d: batches are of at most %d",
+                    *(engine.device, size, max(infer_s)),
+                )
+                break
+        return infer_s
 
     def _warm(self, engine: Engine, size: int, shape_hwc: tuple[int, int, int]) -> float:
         """Warms one bucket; gives the seconds of one batch, the better of two."""

@@ -15,6 +15,7 @@ from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import best_predictions
+from pipeline.errors import RestartNeeded
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
 from pipeline.types import (
@@ -186,14 +187,14 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int)
     A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
 
     Raises:
-        EngineOutOfMemory: there is no room for a single row.
+        RestartNeeded: there is no room for a single row, or the device is lost.
     """
     try:
         if len(rows_nhwc) <= most:
             return engine.score(rows_nhwc)
-    except EngineOutOfMemory:
+    except EngineOutOfMemory as cause:
         if len(rows_nhwc) == 1:
-            raise
+            raise RestartNeeded(f"{engine.device} has no memory for a single frame") from cause
     except EngineFailed as error:
         if len(rows_nhwc) == 1:
             log.warning("the network raised an error on a frame: %s", error)

@@ -14,7 +14,7 @@ from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import TurnTimes
-from pipeline.errors import ArtifactRefused, HeadraceError, StopRequested
+from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
 from pipeline.metrics import Metrics
 from pipeline.types import ModelIdentity, SwapEvent
 
@@ -72,7 +72,11 @@ class ModelWatcher:
         self._stopping.set()
 
     def look(self) -> None:
-        """Looks once, and swaps if the alias names another version that is fit to score."""
+        """Looks once, and swaps if the alias names another version that is fit to score.
+
+        Raises:
+            RestartNeeded: the device is lost, to the active model too.
+        """
         active = self._slot.model
         version = 0
         try:
@@ -84,6 +88,9 @@ class ModelWatcher:
                 self._last_complaint, self._refused_version = "", 0
         except StopRequested:
             return
+        except RestartNeeded:
+            log.error("the device failed while %s@%d was made ready", active.identity.name, version)
+            raise
         except HeadraceError as error:
             self._refuse(active, version, error)
         except Exception as error:

@@ -89,6 +89,8 @@ def test_it_says_on_what_it_was_measured(report: dict[str, Any]) -> None:
     assert 50_000 < large["mean_bytes"] < 60_000
     for each in report["pictures"]:
         assert each["setup"]["decode"] == "auto"
+        assert each["setup"]["net"] == "reference-cnn"
+        assert each["setup"]["device"] in ("cpu", "cuda:0")
         assert each["setup"]["frames"] == 60
         assert len(each["rounds"]) == 1
     assert report["machine"]["cpu"]

@@ -46,6 +46,7 @@ class Systems:
                 *("--sink", f"kafka://{job.servers}/{job.results}"),
                 *("--model", self.models[system], "--registry", self.registry),
                 *("--max-frames", str(job.count), "--log-level", "warning"),
+                *("--device", "cpu"),  # as the others
             ]
         rest = [
             *("--servers", job.servers, "--frames", job.frames, "--results", job.results),

@@ -65,7 +65,6 @@ def test_an_engine_that_counts_as_the_exporter_did_passes(artifact: Artifact) ->
         (NumpyEngine(classes=4), "shape"),
         (NumpyEngine(value=float("nan")), "aren't finite"),
         (NumpyEngine(value=float("inf")), "aren't finite"),
-        (NumpyEngine(room=3), "no memory"),
         (NumpyEngine(fails=True), "shapes cannot be multiplied"),
     ],
 )
@@ -76,6 +75,12 @@ def test_an_engine_that_counts_otherwise_is_refused(
         check_golden(engine, artifact)
     assert refused.value.reason == "wrong_on_golden"
     assert "tiny@1" in str(refused.value)
+
+
+def test_of_an_engine_without_room_nothing_is_said_but_that(artifact: Artifact) -> None:
+    with pytest.raises(ArtifactRefused, match="no memory for the 4 golden inputs") as refused:
+        check_golden(NumpyEngine(room=3), artifact)
+    assert refused.value.reason == "no_room"
 
 
 def test_the_tolerance_is_the_manifests(artifact: Artifact) -> None:

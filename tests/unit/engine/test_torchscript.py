@@ -18,16 +18,13 @@ from pipeline.engine.loading import Loader
 from pipeline.engine.scoring import best_predictions, softmax_nk
 from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import allocate_batch, choose_device, load_torchscript
-from pipeline.errors import ArtifactRefused, ConfigError
+from pipeline.errors import ArtifactRefused, ConfigError, RestartNeeded
 from pipeline.types import BatchNhwc, LogitsNk
 from tests.artifacts import expected_logits, golden_inputs, publish_tiny, tiny_model_bytes
+from tests.devices import on_each_device
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 
-
-@pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda:0", marks=[pytest.mark.gpu, needs_cuda])]
-)
+@on_each_device
 def test_scores_are_the_networks_own_for_every_batch_size(device: str) -> None:
     engine = load_torchscript(tiny_model_bytes(), device)
     engine.warm(buckets(8), (24, 24, 3))
@@ -39,12 +36,6 @@ def test_scores_are_the_networks_own_for_every_batch_size(device: str) -> None:
         assert np.abs(got_nk - expected_logits(batch_nhwc)).max() < 1e-4
     engine.close()
     engine.close()
-
-
-@pytest.mark.gpu
-@needs_cuda
-def test_batches_for_cuda_are_page_locked() -> None:
-    assert torch.from_numpy(allocate_batch((2, 4, 4, 3), "cuda:0")).is_pinned()
 
 
 def test_bytes_that_are_no_network_are_refused() -> None:
@@ -156,7 +147,7 @@ def test_a_batch_that_was_filled_for_another_model_is_scored_in_parts() -> None:
 
 
 def test_a_device_without_room_for_one_row_is_an_error() -> None:
-    with pytest.raises(EngineOutOfMemory):
+    with pytest.raises(RestartNeeded, match="a single frame"):
         score_halving(SmallEngine(room=0), rows(1, 2), classes=2, most=8)
 
 
