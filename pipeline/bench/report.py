@@ -21,7 +21,14 @@ from pipeline.bench.compare import (
     AtPace,
     Comparison,
 )
-from pipeline.bench.conditions import gpu_name, machine_json, shown, spread_json, table, versions_json
+from pipeline.bench.conditions import (
+    gpu_name,
+    machine_json,
+    shown,
+    spread_json,
+    table,
+    versions_json,
+)
 from pipeline.bench.rounds import Round, Run, ratio, spread_of
 from pipeline.bench.scenario import PICTURE_WH, Scenario
 from pipeline.preprocess import check_image, dct_reduction
