@@ -19,10 +19,10 @@ from pipeline.cores import default_decode_threads, default_torch_threads, usable
 from pipeline.credits import Credits
 from pipeline.decode import DecodePool
 from pipeline.engine.active import ActiveSlot
+from pipeline.engine.device import allocate_batch, choose_device, use_threads
 from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
-from pipeline.engine.torchscript import allocate_batch, choose_device, use_threads
 from pipeline.errors import ConfigError, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
@@ -196,7 +196,7 @@ class Worker:
         registry = Registry(settings.model.registry)
         name, selector = parse_model(settings.model.name)
         artifact = registry.read(name, registry.resolve(name, selector))
-        active = self._active = ActiveSlot(loader.load(artifact, epoch=1))
+        active = ActiveSlot(loader.load(artifact, epoch=1))
         spec, sizes = active.model.contract.preprocess, tuple(active.model.infer_s)
         max_ages_s = [each.info.max_age_s for each in self._sources if each.info.max_age_s]
         # One batch is computed while the next one fills; a third one smooths a lossless stream,
@@ -231,6 +231,8 @@ class Worker:
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
         if version_of(selector) is None:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
+        engine.begun.wait()
+        self._active = active
         self._start_intakes()
 
     def _start_intakes(self) -> None:

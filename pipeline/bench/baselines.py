@@ -17,8 +17,8 @@ from pipeline.bench.rounds import Run, percentile
 from pipeline.bench.scenario import Scenario, use_threads
 from pipeline.clock import SystemClock
 from pipeline.engine.active import ActiveModel
+from pipeline.engine.device import allocate_batch
 from pipeline.engine.loading import Loader
-from pipeline.engine.torchscript import allocate_batch
 from pipeline.errors import FrameRejected, StageFailed
 from pipeline.opencv import cv2
 from pipeline.preprocess import check_image, decode_image, write_sample

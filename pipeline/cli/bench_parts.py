@@ -74,7 +74,7 @@ def make_scenario(
     from pipeline.bench.scenario import Scenario, make_pictures, this_machine
     from pipeline.cores import usable_cores
     from pipeline.digits.data import LABELS
-    from pipeline.engine.torchscript import choose_device
+    from pipeline.engine.device import choose_device
     from pipeline.preprocess import PreprocessSpec, load_sample
     from trainer.export import GOLDEN_COUNT, About, make_draft
     from trainer.nets import REFERENCE_SIZE, build_net

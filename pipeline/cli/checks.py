@@ -18,8 +18,8 @@ from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
 from pipeline.engine.active import ActiveModel
+from pipeline.engine.device import choose_device, use_threads
 from pipeline.engine.loading import Loader
-from pipeline.engine.torchscript import choose_device, use_threads
 from pipeline.errors import (
     EXIT_DONE,
     EXIT_FAILED,

@@ -75,7 +75,7 @@ def train(
             raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
     import torch
 
-    from pipeline.engine.torchscript import choose_device
+    from pipeline.engine.device import choose_device
     from trainer.fit import FitSettings
     from trainer.options import Target, make_spec
     from trainer.train import TrainJob

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -65,16 +66,29 @@ class EngineStage:
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
         self._limited_for_epoch = 0
+        self.begun = threading.Event()
 
     def run(self) -> None:
-        """Scores until the assembler is closed and empty."""
-        self._limit(self._active.model)
+        """Scores until the assembler is closed and empty. ``begun`` is set when batches may come,
+        or never will."""
+        try:
+            self._begin(self._active.model)
+        finally:
+            self.begun.set()
         while True:
             try:
                 batch = self._assembler.next_batch()
             except ChannelClosed:
                 return
             self._run(batch)
+
+    def _begin(self, model: ActiveModel) -> None:
+        self._limit(model)
+        if model.engine.device != "cpu":
+            # cuDNN keeps how it computes a shape by thread, and another one warmed the model: the
+            # first batch of each size would take 31 ms more (docs/measurements.md).
+            shape_hwc = model.contract.preprocess.sample_shape_hwc
+            model.engine.warm(tuple(model.infer_s), shape_hwc)
 
     def _run(self, batch: Batch) -> None:
         """Holds the model for as long, and not while the next batch is awaited: it may be exchanged

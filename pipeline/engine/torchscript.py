@@ -6,25 +6,25 @@ is why it stands behind the ``Engine`` protocol (docs/decisions).
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
+import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
-from pipeline.errors import ArtifactRefused, ConfigError, RestartNeeded
+from pipeline.engine.device import check_device, copies_of, has_no_room
+from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
 log = logging.getLogger(__name__)
 
 _WARM_RUNS = 2
 """The profiling executor records in the first call at a new size and compiles in the second."""
-
-_NO_ROOM = ("out of memory", "can't allocate memory", "alloc_failed")
-"""What CUDA's and the CPU's allocators, and cuBLAS, say of it, in lower case."""
 
 
 class TorchScriptEngine:
@@ -36,7 +36,7 @@ class TorchScriptEngine:
     def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
         self._module: torch.jit.ScriptModule | None = module
         self._device = device
-        self._copies = _copies_of(device) if device.type == "cuda" else None
+        self._copies = copies_of(device) if device.type == "cuda" else None
 
     @property
     def device(self) -> str:
@@ -82,41 +82,6 @@ class TorchScriptEngine:
         return on_device
 
 
-@functools.cache
-def _copies_of(device: torch.device) -> torch.cuda.Stream:
-    """The device's one stream for copies, so that a batch isn't copied behind what a candidate for
-    a swap computes. One for all models: torch keeps freed memory by stream, and with a stream for
-    each model forty swaps of a ResNet-18 held on to 660 MiB (docs/measurements.md)."""
-    return torch.cuda.Stream(device)
-
-
-def has_no_room(error: Exception) -> bool:
-    """Whether an allocation failed. By what it says: TorchScript's interpreter makes a plain
-    ``RuntimeError`` of ``torch.OutOfMemoryError`` and of all others."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_ROOM)
-
-
-def check_device(device: torch.device, error: Exception) -> None:
-    """Asks the device itself whether it outlived an error of a network.
-
-    An illegal access, say, stays with the process, and all later calls fail. The error alone
-    doesn't tell: raised within the network it looks like any other.
-
-    Raises:
-        RestartNeeded: it didn't.
-    """
-    lost: Exception | None = error if isinstance(error, torch.AcceleratorError) else None
-    if lost is None and device.type == "cuda":
-        try:
-            torch.cuda.synchronize(device)
-        except RuntimeError as cause:
-            lost = cause
-    if lost is not None:
-        what = str(lost).strip().splitlines()[0]
-        raise RestartNeeded(f"the device {device} failed: {what}") from error
-
-
 def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
     """Loads a TorchScript file from its bytes: those that were hashed, never a path read again.
 
@@ -135,7 +100,8 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
             # Which of the two its deprecation is depends on torch: 2.15 gives a FutureWarning.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            module = torch.jit.load(io.BytesIO(model), map_location=on).eval()
+            with _as_file(model) as file:
+                module = torch.jit.load(file, map_location=on).eval()
             module = _for_inference(module)
     except (RuntimeError, ValueError) as cause:
         check_device(on, cause)
@@ -150,6 +116,22 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
     return TorchScriptEngine(module, on)
 
 
+@contextmanager
+def _as_file(model: bytes) -> Iterator[str | io.BytesIO]:
+    """A file of these bytes that nobody else can write to, where the system has such files.
+
+    torch holds the interpreter's lock while it loads, and from an object in memory it takes four
+    copies: 94 ms for a ResNet-18, in which no frame goes on, beside 17 (docs/measurements.md).
+    """
+    if not hasattr(os, "memfd_create"):
+        yield io.BytesIO(model)
+        return
+    with os.fdopen(os.memfd_create("headrace-model"), "wb") as file:
+        file.write(model)
+        file.flush()
+        yield f"/proc/self/fd/{file.fileno()}"
+
+
 def _for_inference(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     """Fused, and on a CPU with oneDNN's layouts, where torch can do that: there four times as fast
     for the reference network in batches of 32, a fifth slower for one frame; on a GPU a tenth
@@ -161,35 +143,3 @@ def _for_inference(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
     except RuntimeError as error:
         log.info("torch can't optimise this network, it runs as published: %s", error)
         return module
-
-
-def choose_device(wanted: str) -> str:
-    """``auto`` becomes ``cuda:0`` where there is one, else ``cpu``.
-
-    Raises:
-        ConfigError: the device isn't one, or isn't there.
-    """
-    if wanted == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(wanted)
-    except RuntimeError as cause:
-        raise ConfigError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N") from cause
-    if device.type == "cpu":
-        return "cpu"
-    there = torch.cuda.device_count()
-    if device.type != "cuda" or (device.index or 0) >= there:
-        raise ConfigError(
-            f"device {wanted!r} isn't there: torch sees {there} CUDA devices; use --device cpu"
-        )
-    return f"cuda:{device.index or 0}"
-
-
-def use_threads(threads: int) -> None:
-    """Sets how many threads torch may use for one forward pass, for the whole process."""
-    torch.set_num_threads(threads)
-
-
-def allocate_batch(shape_nhwc: tuple[int, int, int, int], device: str) -> BatchNhwc:
-    """Memory for a batch, page-locked where a CUDA device will read it directly."""
-    return torch.zeros(shape_nhwc, dtype=torch.uint8, pin_memory=device != "cpu").numpy()

@@ -14,9 +14,10 @@ from pipeline.artifact.registry import Registry
 from pipeline.batch import BucketPlan
 from pipeline.clock import SystemClock
 from pipeline.engine.base import EngineOutOfMemory
+from pipeline.engine.device import allocate_batch
 from pipeline.engine.loading import Loader
 from pipeline.engine.stage import score_halving
-from pipeline.engine.torchscript import allocate_batch, load_torchscript
+from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, RestartNeeded
 from pipeline.types import BatchNhwc
 from tests.artifacts import SPEC, expected_logits, golden_inputs, tiny_draft
@@ -24,7 +25,8 @@ from tests.devices import on_cuda, on_each_device
 
 
 class _Hungry(torch.nn.Module):
-    """The tiny network's logits; wants 64 TiB for batches of more than ``room``."""
+    """The tiny network's logits; for batches of more than ``room`` it wants 256 TiB, which is more
+    than can be addressed."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class _Hungry(torch.nn.Module):
     def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
         mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
         if batch_nhwc.shape[0] > self.room:
-            mean_n1 = mean_n1 + torch.empty([1 << 44], device=mean_n1.device)[0]
+            mean_n1 = mean_n1 + torch.empty([1 << 46], device=mean_n1.device)[0]
         return mean_n1 * torch.arange(3, device=mean_n1.device)
 
 

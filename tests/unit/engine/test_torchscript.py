@@ -14,10 +14,11 @@ from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan, buckets
 from pipeline.clock import SystemClock
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
+from pipeline.engine.device import allocate_batch, choose_device
 from pipeline.engine.loading import Loader
 from pipeline.engine.scoring import best_predictions, softmax_nk
 from pipeline.engine.stage import score_halving
-from pipeline.engine.torchscript import allocate_batch, choose_device, load_torchscript
+from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, ConfigError, RestartNeeded
 from pipeline.types import BatchNhwc, LogitsNk
 from tests.artifacts import expected_logits, golden_inputs, publish_tiny, tiny_model_bytes

@@ -1,0 +1,80 @@
+"""A device for networks: which one, its memory, and what its errors mean."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from pipeline.errors import ConfigError, RestartNeeded
+from pipeline.types import BatchNhwc
+
+_NO_ROOM = ("out of memory", "can't allocate memory", "alloc_failed")
+"""What CUDA's and the CPU's allocators, and cuBLAS, say of it, in lower case."""
+
+
+def choose_device(wanted: str) -> str:
+    """``auto`` becomes ``cuda:0`` where there is one, else ``cpu``.
+
+    Raises:
+        ConfigError: the device isn't one, or isn't there.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as cause:
+        raise ConfigError(f"device {wanted!r}: expected auto, cpu, cuda or cuda:N") from cause
+    if device.type == "cpu":
+        return "cpu"
+    there = torch.cuda.device_count()
+    if device.type != "cuda" or (device.index or 0) >= there:
+        raise ConfigError(
+            f"device {wanted!r} isn't there: torch sees {there} CUDA devices; use --device cpu"
+        )
+    return f"cuda:{device.index or 0}"
+
+
+def use_threads(threads: int) -> None:
+    """Sets how many threads torch may use for one forward pass, for the whole process."""
+    torch.set_num_threads(threads)
+
+
+def allocate_batch(shape_nhwc: tuple[int, int, int, int], device: str) -> BatchNhwc:
+    """Memory for a batch, page-locked where a CUDA device will read it directly."""
+    return torch.zeros(shape_nhwc, dtype=torch.uint8, pin_memory=device != "cpu").numpy()
+
+
+@functools.cache
+def copies_of(device: torch.device) -> torch.cuda.Stream:
+    """The device's one stream for copies, so that a batch isn't copied behind what a candidate for
+    a swap computes. One for all models: torch keeps freed memory by stream, and with a stream for
+    each model forty swaps of a ResNet-18 held on to 660 MiB (docs/measurements.md)."""
+    return torch.cuda.Stream(device)
+
+
+def has_no_room(error: Exception) -> bool:
+    """Whether an allocation failed. By what it says: TorchScript's interpreter makes a plain
+    ``RuntimeError`` of ``torch.OutOfMemoryError`` and of all others."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_ROOM)
+
+
+def check_device(device: torch.device, error: Exception) -> None:
+    """Asks the device itself whether it outlived an error of a network.
+
+    An illegal access, say, stays with the process, and all later calls fail. The error alone
+    doesn't tell: raised within the network it looks like any other.
+
+    Raises:
+        RestartNeeded: it didn't.
+    """
+    lost: Exception | None = error if isinstance(error, torch.AcceleratorError) else None
+    if lost is None and device.type == "cuda":
+        try:
+            torch.cuda.synchronize(device)
+        except RuntimeError as cause:
+            lost = cause
+    if lost is not None:
+        what = str(lost).strip().splitlines()[0]
+        raise RestartNeeded(f"the device {device} failed: {what}") from error
