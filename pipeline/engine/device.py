@@ -49,7 +49,7 @@ def allocate_batch(shape_nhwc: tuple[int, int, int, int], device: str) -> BatchN
 def copies_of(device: torch.device) -> torch.cuda.Stream:
     """The device's one stream for copies, so that a batch isn't copied behind what a candidate for
     a swap computes. One for all models: torch keeps freed memory by stream, and with a stream for
-    each model forty swaps of a ResNet-18 held on to 660 MiB (docs/measurements.md)."""
+    each model 36 loads of a ResNet-18 held on to 660 MiB (docs/measurements.md)."""
     return torch.cuda.Stream(device)
 
 
