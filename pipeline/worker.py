@@ -11,15 +11,15 @@ from functools import partial
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
 from pipeline.assembler import Assembler
-from pipeline.batch import BatchPolicy, BucketPlan
+from pipeline.batch import BatchPolicy
 from pipeline.channel import Channel
 from pipeline.clock import Clock, SystemClock
 from pipeline.config import Settings
-from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
+from pipeline.cores import default_decode_threads, usable_cores
 from pipeline.credits import Credits
 from pipeline.decode import DecodePool
 from pipeline.engine.active import ActiveSlot
-from pipeline.engine.device import allocate_batch, choose_device, use_threads
+from pipeline.engine.device import allocate_batch
 from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
@@ -188,11 +188,7 @@ class Worker:
     def _start(self) -> None:
         """Makes the model ready and starts all threads, the last stage first."""
         settings = self._settings
-        cores = usable_cores()
-        use_threads(settings.engine.threads or default_torch_threads(cores))
-        plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
-        device = choose_device(settings.engine.device)
-        loader = Loader(device, plan, self._clock, self._stop.is_set)
+        loader = Loader.of(settings, self._clock, self._stop.is_set)
         registry = Registry(settings.model.registry)
         name, selector = parse_model(settings.model.name)
         artifact = registry.read(name, registry.resolve(name, selector))
@@ -227,7 +223,7 @@ class Worker:
         )
         self._crew.start("sink", partial(self._sink_stage.run, settings.sink.retry_for_s))
         self._crew.start("engine", engine.run)
-        threads = settings.decode.threads or default_decode_threads(cores)
+        threads = settings.decode.threads or default_decode_threads(usable_cores())
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
         if version_of(selector) is None:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))

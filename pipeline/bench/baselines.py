@@ -74,12 +74,13 @@ def ceiling(scenario: Scenario, count: int) -> Run:
     name, selector = parse_model(scenario.model)
     registry = Registry(scenario.registry)
     artifact = registry.read(name, registry.resolve(name, selector))
-    model = Loader(scenario.device, scenario.bucket_plan, SystemClock()).load(artifact, epoch=1)
+    model = Loader.of(scenario.settings("null:"), SystemClock()).load(artifact, epoch=1)
     return _Ceiling(scenario, model).run(count)
 
 
 class _Ceiling:
-    """Each decode thread fills whole batches of its own, so threads meet once a batch.
+    """Always runs the largest bucket that a worker would take. Each decode thread fills whole
+    batches of its own, so threads meet once a batch.
 
     Owned by: the thread that calls ``run``; the decode threads only touch the queues.
     """

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.batch import BucketPlan
 from pipeline.config import DecodeSettings, EngineSettings, ModelSettings, ServerSettings, Settings
 from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
@@ -57,12 +56,6 @@ class Scenario:
     def decode_threads(self) -> int:
         """The worker's, and the ceiling's: the worker's own default."""
         return default_decode_threads(self.machine.cores)
-
-    @property
-    def bucket_plan(self) -> BucketPlan:
-        """The worker's own; the ceiling always runs the largest bucket that comes of it."""
-        batch = self.settings("null:").batch
-        return BucketPlan.of(batch.max_size, batch.max_wait_s)
 
     @property
     def worker_torch_threads(self) -> int:

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.artifact.names import parse_model, version_of
 from pipeline.artifact.registry import Registry
-from pipeline.batch import BucketPlan
 from pipeline.cli.listening import check_listens
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
-from pipeline.cores import default_decode_threads, default_torch_threads, usable_cores
+from pipeline.cores import default_decode_threads, usable_cores
 from pipeline.engine.active import ActiveModel
-from pipeline.engine.device import choose_device, use_threads
-from pipeline.engine.loading import Loader
+from pipeline.engine.device import choose_device
+from pipeline.engine.loading import Loader, torch_threads
 from pipeline.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -242,10 +241,7 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
     name, selector = parse_model(settings.model.name)
     registry = Registry(settings.model.registry)
     artifact = registry.read(name, registry.resolve(name, selector))
-    use_threads(_torch_threads(settings))
-    device = choose_device(settings.engine.device)
-    plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
-    model = Loader(device, plan, SystemClock()).load(artifact, epoch=1)
+    model = Loader.of(settings, SystemClock()).load(artifact, epoch=1)
     try:
         return _describe_model(model, version_of(selector) is None, would_run)
     finally:
@@ -277,14 +273,10 @@ def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, 
 def _plan(settings: Settings, would_run: dict[str, object]) -> None:
     would_run |= {
         "decode_threads": settings.decode.threads or default_decode_threads(usable_cores()),
-        "torch_threads": _torch_threads(settings),
+        "torch_threads": torch_threads(settings),
         "max_wait_s": settings.batch.max_wait_s,
         "in_flight_frames": settings.intake.max_frames,
         "in_flight_bytes": settings.intake.max_bytes,
         "drain_timeout_s": settings.lifecycle.drain_timeout_s,
         "stall_timeout_s": settings.lifecycle.stall_timeout_s,
     }
-
-
-def _torch_threads(settings: Settings) -> int:
-    return settings.engine.threads or default_torch_threads(usable_cores())

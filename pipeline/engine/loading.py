@@ -12,8 +12,11 @@ from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan
 from pipeline.clock import Clock
+from pipeline.config import Settings
+from pipeline.cores import default_torch_threads, usable_cores
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.base import Engine, EngineOutOfMemory, no_room
+from pipeline.engine.device import choose_device, use_threads
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import StopRequested
 from pipeline.types import ModelIdentity
@@ -34,6 +37,19 @@ class Loader:
     plan: BucketPlan
     clock: Clock
     is_stopping: Callable[[], bool] = lambda: False
+
+    @classmethod
+    def of(
+        cls, settings: Settings, clock: Clock, is_stopping: Callable[[], bool] = lambda: False
+    ) -> Loader:
+        """As a worker with these settings loads; sets torch's threads for the process.
+
+        Raises:
+            ConfigError: the device isn't there.
+        """
+        use_threads(torch_threads(settings))
+        plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
+        return cls(choose_device(settings.engine.device), plan, clock, is_stopping)
 
     def load(self, artifact: Artifact, epoch: int) -> ActiveModel:
         """Gives a model that is ready to score at full speed from its first batch on.
@@ -96,3 +112,8 @@ class Loader:
             engine.score(batch_nhwc)
             taken_s.append(self.clock.monotonic() - started)
         return min(taken_s)
+
+
+def torch_threads(settings: Settings) -> int:
+    """How many threads torch computes with."""
+    return settings.engine.threads or default_torch_threads(usable_cores())
