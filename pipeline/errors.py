@@ -10,6 +10,7 @@
       StopRequested        the worker: asked to stop in the middle of a long step
       StageFailed          the lifecycle: drain what can be drained, exit 1
       RestartNeeded        the process's owner: state can't be healed in place; exit 75
+        DeviceFull         the same, and no frame is to blame
 
 A message says what happened, what was got, what was expected and what to do.
 """
@@ -87,3 +88,8 @@ class RestartNeeded(HeadraceError):
     """The process can't go on but a new one could (a wedged thread, a broken device)."""
 
     exit_code = EXIT_RESTART
+
+
+class DeviceFull(RestartNeeded):
+    """The device has no memory for a single frame, whichever it is: none of those in flight is to
+    blame for it."""

@@ -19,6 +19,7 @@ PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SWAP_RESULTS = (
     "swapped",
+    "rolled_back",
     "missing",
     "incomplete",
     "corrupt",

@@ -182,7 +182,8 @@ Outcome: TypeAlias = Scored | Shed | Rejected
 
 
 class SwapEvent(Struct, frozen=True, gc=False):
-    """One try to swap. ``result`` is ``swapped`` or a refusal's reason; ``at`` is Unix seconds."""
+    """One try to swap. ``result`` is ``swapped``, ``rolled_back`` or a refusal's reason; ``at`` is
+    Unix seconds."""
 
     at: float
     name: str

@@ -23,7 +23,7 @@ from pipeline.engine.device import allocate_batch
 from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
-from pipeline.errors import ConfigError, RestartNeeded, StageFailed, StopRequested
+from pipeline.errors import ConfigError, DeviceFull, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
@@ -119,6 +119,7 @@ class Worker:
         Raises:
             ConfigError: a sink, the registry or the model can't be used at all.
             ArtifactRefused: the model isn't fit to score.
+            RestartNeeded: the device was lost while the model was made ready.
         """
         with stopping_on_signals(self.stop, self.abandon):
             with ExitStack() as undo:
@@ -208,7 +209,7 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
-        self._watcher = ModelWatcher(registry, selector, active, loader, engine.turns, self.metrics)
+        self._watcher = ModelWatcher(registry, selector, active, loader, engine, self.metrics)
         self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
         pool = DecodePool(spec, limits, self._clock, self._waiting, assembler, self._outcomes)
@@ -227,7 +228,9 @@ class Worker:
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
         if version_of(selector) is None:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
-        engine.begun.wait()
+        while not engine.begun.wait(_LOOK_S):
+            if self._stop.is_set():  # asked for, or the engine failed
+                raise StopRequested("the worker is ending")
         self._active = active
         self._start_intakes()
 
@@ -298,7 +301,8 @@ class Worker:
 
     def _on_failure(self, stage: str) -> None:
         """What failed can't be mended here: let what is behind it finish, and end."""
-        if isinstance(self._crew.error, RestartNeeded):
+        error = self._crew.error
+        if isinstance(error, RestartNeeded) and not isinstance(error, DeviceFull):
             self._journal.die()
         if stage in ("intake", "swap"):
             self.stop()

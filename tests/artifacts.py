@@ -49,6 +49,21 @@ class _Slow(_Tiny):
         return mean_n1 * ones[:, :1, 0] * self.steps_k
 
 
+class Hungry(torch.nn.Module):
+    """The tiny network's logits; for batches of more than ``room`` it wants 256 TiB, which is more
+    than can be addressed."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        if batch_nhwc.shape[0] > self.room:
+            mean_n1 = mean_n1 + torch.empty([1 << 46], device=mean_n1.device)[0]
+        return mean_n1 * torch.arange(3, device=mean_n1.device)
+
+
 def expected_logits(
     batch_nhwc: NDArray[np.uint8], classes: int = len(LABELS), bias: float = 0.0
 ) -> NDArray[np.float32]:
@@ -64,10 +79,10 @@ def expected_logits(
 @functools.cache
 def tiny_model_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
     """A scripted, frozen TorchScript file of ``_Tiny``: any H and W, any N."""
-    return _scripted(_Tiny(classes, bias))
+    return scripted(_Tiny(classes, bias))
 
 
-def _scripted(network: torch.nn.Module) -> bytes:
+def scripted(network: torch.nn.Module) -> bytes:
     buffer = io.BytesIO()
     torch.jit.save(torch.jit.freeze(torch.jit.script(network.eval())), buffer)
     return buffer.getvalue()
@@ -75,7 +90,7 @@ def _scripted(network: torch.nn.Module) -> bytes:
 
 @functools.cache
 def _slow_model_bytes() -> bytes:
-    return _scripted(_Slow(len(LABELS)))
+    return scripted(_Slow(len(LABELS)))
 
 
 def golden_inputs(spec: PreprocessSpec = SPEC, count: int = 4, seed: int = 0) -> NDArray[np.uint8]:

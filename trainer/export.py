@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
+from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 from pipeline.types import BatchNhwc
 from trainer.data import Samples
 from trainer.served import ServedNetwork
-from trainer.torchscript import NETWORK_ERRORS, compile_network, reason_of, scale_of
+from trainer.torchscript import NETWORK_ERRORS, compile_network, scale_of
 
 GOLDEN_COUNT = 8
 

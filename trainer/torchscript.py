@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit.frontend import FrontendError
 
+from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 
 ExportedBy: TypeAlias = Literal["script", "trace"]
@@ -120,14 +121,6 @@ def load_torchscript(model: bytes) -> torch.jit.ScriptModule:
 def scale_of(logits_nk: Tensor) -> float:
     """The largest logit's size, at least 1: what differences are relative to."""
     return max(1.0, logits_nk.abs().max().item())
-
-
-def reason_of(error: Exception) -> str:
-    """The line of an error that says what happened: TorchScript's interpreter says it last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[-1 if "TorchScript interpreter" in lines[0] else 0]
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 from trainer.checkpoint import load_tensors
-from trainer.torchscript import NETWORK_ERRORS, load_torchscript, reason_of
+from trainer.torchscript import NETWORK_ERRORS, load_torchscript
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _NESTED_KEYS = ("state_dict", "model_state_dict", "model", "network")

@@ -34,13 +34,15 @@ _STARTED = b"Kafka Server started"  # the last line of KafkaRaftServer.startup()
 class Broker:
     """A broker that keeps its records, log and pid in ``data`` and listens on ``port``, without
     encryption or passwords, and on ``listeners``. ``users`` and their passwords are made, for both
-    kinds of SCRAM, when ``data`` is formatted. ``settings`` are Kafka's own, and win."""
+    kinds of SCRAM, when ``data`` is formatted, for a cluster of its own unless ``cluster_id`` names
+    one. ``settings`` are Kafka's own, and win."""
 
     data: Path = DEFAULT_DATA
     port: int = DEFAULT_PORT
     listeners: tuple[Listener, ...] = ()
     users: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    cluster_id: str = ""
 
     @property
     def address(self) -> str:
@@ -117,7 +119,8 @@ class Broker:
             return
         say(f"formatting {self.data}")
         settings = str(_settings_file(self.data))
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", _cluster_id()]
+        cluster = self.cluster_id or _new_cluster_id()
+        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster]
         scram = [
             part
             for user, password in self.users.items()
@@ -224,7 +227,7 @@ def _settings_file(data: Path) -> Path:
     return data.resolve() / "server.properties"
 
 
-def _cluster_id() -> str:
+def _new_cluster_id() -> str:
     """A UUID as Kafka writes it; ``0`` in front, for one with ``-`` there would be an option."""
     return "0" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
 

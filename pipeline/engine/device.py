@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import torch
 
 from pipeline.errors import ConfigError, RestartNeeded
 from pipeline.types import BatchNhwc
 
-_NO_ROOM = ("out of memory", "can't allocate memory", "alloc_failed")
-"""What CUDA's and the CPU's allocators, and cuBLAS, say of it, in lower case."""
+_NO_ROOM = (
+    "out of memory",
+    "can't allocate memory",
+    "alloc_failed",
+    "allocation_failed",
+    "cublas_status_not_initialized",
+)
+"""What CUDA's and the CPU's allocators, cuBLAS and cuDNN say of it, in lower case. The last is what
+cuBLAS says where it finds no memory to begin with."""
+
+_INTERPRETED = "The following operation failed in the TorchScript interpreter"
+_RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ", re.MULTILINE)
 
 
 def choose_device(wanted: str) -> str:
@@ -53,28 +64,42 @@ def copies_of(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def has_no_room(error: Exception) -> bool:
+def reason_of(error: BaseException) -> str:
+    """The line that says what happened: TorchScript's interpreter puts source and traceback of the
+    network in front of it, and CUDA advice behind it."""
+    text = str(error).strip()
+    raised = list(_RAISED.finditer(text)) if text.startswith(_INTERPRETED) else []
+    text = text[raised[-1].start() :] if raised else text
+    return text.splitlines()[0].strip() if text else type(error).__name__
+
+
+def has_no_room(error: BaseException) -> bool:
     """Whether an allocation failed. By what it says: TorchScript's interpreter makes a plain
-    ``RuntimeError`` of ``torch.OutOfMemoryError`` and of all others."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_ROOM)
+    ``RuntimeError`` of ``torch.OutOfMemoryError`` and of all others, and what CUDA's libraries
+    can't allocate comes as errors of theirs."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = reason_of(error).lower()
+    return any(each in said for each in _NO_ROOM)
 
 
-def check_device(device: torch.device, error: Exception) -> None:
+def check_device(device: torch.device, error: BaseException) -> None:
     """Asks the device itself whether it outlived an error of a network.
 
     An illegal access, say, stays with the process, and all later calls fail. The error alone
-    doesn't tell: raised within the network it looks like any other.
+    doesn't tell: raised within the network it looks like any other, and not every
+    ``AcceleratorError`` is of that kind.
 
     Raises:
         RestartNeeded: it didn't.
     """
-    lost: Exception | None = error if isinstance(error, torch.AcceleratorError) else None
-    if lost is None and device.type == "cuda":
+    lost: BaseException | None = None
+    if device.type == "cuda":
         try:
             torch.cuda.synchronize(device)
         except RuntimeError as cause:
             lost = cause
+    elif isinstance(error, torch.AcceleratorError):
+        lost = error  # a device of which nothing is known here
     if lost is not None:
-        what = str(lost).strip().splitlines()[0]
-        raise RestartNeeded(f"the device {device} failed: {what}") from error
+        raise RestartNeeded(f"the device {device} failed: {reason_of(lost)}") from error

@@ -14,9 +14,10 @@ from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
+from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import best_predictions
-from pipeline.errors import RestartNeeded
+from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
 from pipeline.types import (
@@ -32,6 +33,9 @@ from pipeline.types import (
 from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
+
+_ROOM_MAY_COME_S = (0.1, 0.4, 1.5)
+"""Pauses before a single frame for which there is no memory is tried again."""
 
 
 class EngineStage:
@@ -62,6 +66,7 @@ class EngineStage:
         self._batch_s = stages.series("batch")
         self._infer_s = stages.series("infer")
         self.turns = TurnTimes()
+        self.health = OutputHealth()
         self.calls = CallWatch(clock)
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
@@ -69,12 +74,9 @@ class EngineStage:
         self.begun = threading.Event()
 
     def run(self) -> None:
-        """Scores until the assembler is closed and empty. ``begun`` is set when batches may come,
-        or never will."""
-        try:
-            self._begin(self._active.model)
-        finally:
-            self.begun.set()
+        """Scores until the assembler is closed and empty. ``begun``: batches may come now."""
+        self._begin()
+        self.begun.set()
         while True:
             try:
                 batch = self._assembler.next_batch()
@@ -82,13 +84,22 @@ class EngineStage:
                 return
             self._run(batch)
 
-    def _begin(self, model: ActiveModel) -> None:
-        self._limit(model)
-        if model.engine.device != "cpu":
-            # cuDNN keeps how it computes a shape by thread, and another one warmed the model: the
-            # first batch of each size would take 31 ms more (docs/measurements.md).
-            shape_hwc = model.contract.preprocess.sample_shape_hwc
-            model.engine.warm(tuple(model.infer_s), shape_hwc)
+    def _begin(self) -> None:
+        with self._active.for_batch() as model:
+            self._limit(model)
+            if model.engine.device != "cpu":
+                # cuDNN keeps how it computes a shape by thread, and another one warmed the model:
+                # the first batch of each size would take 31 ms more (docs/measurements.md).
+                self._warm(model)
+
+    def _warm(self, model: ActiveModel) -> None:
+        shape_hwc = model.contract.preprocess.sample_shape_hwc
+        for size in model.infer_s:
+            try:
+                with self.calls.call("the network"):
+                    model.engine.warm((size,), shape_hwc)
+            except (EngineOutOfMemory, EngineFailed) as error:
+                log.warning("batches of %d aren't warm on the engine's thread: %s", size, error)
 
     def _run(self, batch: Batch) -> None:
         """Holds the model for as long, and not while the next batch is awaited: it may be exchanged
@@ -103,10 +114,15 @@ class EngineStage:
             has_run = not all(isinstance(each, Shed) for each in outcomes)
             if has_run:
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
+                self._note_health(model.identity.epoch, outcomes)
                 self._infer_s.observe(taken_s)
         self._observe(batch, outcomes, started)
         self._assembler.recycle(batch, taken_s if has_run else None)
         self._outcomes.put(outcomes)
+
+    def _note_health(self, epoch: int, outcomes: Sequence[Outcome]) -> None:
+        ran = sum(not isinstance(each, Shed) for each in outcomes)
+        self.health.note(epoch, ran, sum(isinstance(each, Rejected) for each in outcomes))
 
     def _limit(self, model: ActiveModel) -> None:
         """Has batches filled no further than suits the model."""
@@ -194,6 +210,22 @@ def _scored(
     )
 
 
+def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc) -> LogitsNk:
+    """Tries a single row again: a model that is made ready beside this one may have taken what is
+    missing, and gives it back."""
+    pause = threading.Event()
+    for seconds in _ROOM_MAY_COME_S:
+        pause.wait(seconds)
+        try:
+            return engine.score(row_nhwc)
+        except EngineOutOfMemory as error:
+            log.warning("%s: %s", engine.device, error)
+    raise DeviceFull(
+        f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
+        " free some, or take another device (engine.device)"
+    )
+
+
 def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int) -> LogitsNk:
     """Scores a batch, in halves where it is of more than ``most`` rows (filled for the model before
     this one), the device has no room for it whole or the network raises.
@@ -201,14 +233,15 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int)
     A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
 
     Raises:
-        RestartNeeded: there is no room for a single row, or the device is lost.
+        DeviceFull: there is no room for a single row, nor was for a while.
+        RestartNeeded: the device is lost.
     """
     try:
         if len(rows_nhwc) <= most:
             return engine.score(rows_nhwc)
-    except EngineOutOfMemory as cause:
+    except EngineOutOfMemory:
         if len(rows_nhwc) == 1:
-            raise RestartNeeded(f"{engine.device} has no memory for a single frame") from cause
+            return _score_when_there_is_room(engine, rows_nhwc)
     except EngineFailed as error:
         if len(rows_nhwc) == 1:
             log.warning("the network raised an error on a frame: %s", error)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 
+from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
@@ -13,7 +15,7 @@ from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
-from pipeline.engine.pause import TurnTimes
+from pipeline.engine.stage import EngineStage
 from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
 from pipeline.metrics import Metrics
 from pipeline.types import ModelIdentity, SwapEvent
@@ -26,14 +28,19 @@ _FIRST_BATCH_WITHIN_S = 2.0
 _PASSING = frozenset({"unreachable", "missing", "incomplete"})
 """Refusals that may mend themselves: such a version is tried again at the next look."""
 
-_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
+_ROOM_MAY_COME_S = 60.0
+"""Until a version for which the device had no memory is tried again: to try costs the active model
+some of its speed."""
+
+_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "rolled_back", "error"})
 """Refusals for what the artifact is: its content is refused under any version."""
 
 
 class ModelWatcher:
     """Follows an alias. All its work is off the hot path: the engine thread only ever reads the
     slot. A version that was refused is not read again until the alias has moved. At most two models
-    are in memory: none is loaded while a batch still runs on the one before the active.
+    are in memory: none is loaded while a batch still runs on the one before the active. A model
+    whose outputs are bad once it scores is rolled back: the one before it is loaded again.
 
     Owned by: the swap thread; ``events`` and ``swaps`` may be read from any thread.
     """
@@ -44,35 +51,45 @@ class ModelWatcher:
         selector: str,
         slot: ActiveSlot,
         loader: Loader,
-        turns: TurnTimes,
+        stage: EngineStage,
         metrics: Metrics,
     ) -> None:
         self._registry = registry
         self._selector = selector
         self._slot = slot
         self._loader = loader
-        self._turns = turns
+        self._turns = stage.turns
+        self._health = stage.health
         self._metrics = metrics
         self._clock: Clock = loader.clock
         self._quarantined: set[str] = set()
         self._refused_version = 0
         self._last_complaint = ""
+        self._again_mono_s = math.inf
+        self._before: ModelIdentity | None = None
         self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._health.on_broken = self._wake.set
         self.swaps = 0
         self.on_event: Callable[[SwapEvent], None] | None = None
         show_model(metrics, None, slot.model.identity)
 
     def run(self, interval_s: float) -> None:
-        """Looks at the alias every ``interval_s`` seconds until stopped."""
-        while not self._stopping.wait(interval_s):
-            self.look()
+        """Looks every ``interval_s`` seconds, and where outputs are bad, until stopped."""
+        while not self._stopping.is_set():
+            self._wake.wait(interval_s)
+            self._wake.clear()
+            if not self._stopping.is_set():
+                self.look()
 
     def stop(self) -> None:
         """Ends ``run`` after the look that is under way. May be called from any thread."""
         self._stopping.set()
+        self._wake.set()
 
     def look(self) -> None:
-        """Looks once, and swaps if the alias names another version that is fit to score.
+        """Looks once: rolls back where that must be, else swaps if the alias names another version
+        that is fit to score.
 
         Raises:
             RestartNeeded: the device is lost, to the active model too.
@@ -80,10 +97,15 @@ class ModelWatcher:
         active = self._slot.model
         version = 0
         try:
+            complaint = self._health.complaint(active.identity.epoch)
+            if complaint and self._before is not None and not self._slot.is_one_leaving:
+                version = self._before.version
+                self._roll_back(active, self._before, complaint)
+                return
             version = self._registry.resolve(active.identity.name, self._selector)
             if version == active.identity.version:
                 self._last_complaint, self._refused_version = "", 0
-            elif version != self._refused_version and not self._slot.is_one_leaving:
+            elif self._may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
                 self._last_complaint, self._refused_version = "", 0
         except StopRequested:
@@ -98,6 +120,9 @@ class ModelWatcher:
             log.exception("a swap to version %s failed", version)
             self._refuse(active, version, ArtifactRefused("error", repr(error)))
 
+    def _may_try(self, version: int) -> bool:
+        return version != self._refused_version or self._clock.monotonic() >= self._again_mono_s
+
     def _try(self, active: ActiveModel, version: int) -> None:
         name = active.identity.name
         manifest = self._registry.manifest(name, version)
@@ -107,7 +132,26 @@ class ModelWatcher:
                 f"sha256 {manifest.sha256} was refused before; publish another model",
             )
         check_compatible(manifest.contract, active.contract)
-        artifact = self._registry.read(name, version)
+        has_run = self._turns.has_run(active.identity.epoch)
+        self._take(active, self._registry.read(name, version))
+        if has_run:  # else the one before it is the last that is known to be good
+            self._before = active.identity
+
+    def _roll_back(self, active: ActiveModel, before: ModelIdentity, complaint: str) -> None:
+        bad = active.identity
+        artifact = self._registry.read(before.name, before.version)
+        if artifact.manifest.sha256 != before.sha256:
+            raise ArtifactRefused(
+                "missing", f"{before.name}@{before.version} isn't the one that scored before"
+            )
+        log.warning("%s@%d is rolled back: %s", bad.name, bad.version, complaint)
+        self._take(active, artifact)
+        self._before, self._refused_version = None, bad.version
+        self._quarantine(bad.name, bad.version, "rolled_back")
+        self._tell(bad, "rolled_back", detail=complaint)
+
+    def _take(self, active: ActiveModel, artifact: Artifact) -> None:
+        """Makes a version ready and the active one."""
         began = self._clock.monotonic()
         candidate = self._loader.load(artifact, active.identity.epoch + 1)
         before = self._slot.exchange(candidate)
@@ -115,8 +159,9 @@ class ModelWatcher:
         pause_s = self._await_pause(candidate.identity.epoch, began)
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
-        log.info("swapped to %s@%d in %.1f ms of pause", name, version, pause_s * 1000)
-        self._tell(candidate.identity, "swapped", pause_s=pause_s)
+        new = candidate.identity
+        log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
+        self._tell(new, "swapped", pause_s=pause_s)
 
     def _await_pause(self, epoch: int, began_mono_s: float) -> float:
         """Waits for the new model's first batch, which ends what frames can feel of the swap."""
@@ -130,6 +175,8 @@ class ModelWatcher:
         """Says once why a version isn't taken; the active model goes on."""
         reason = error.reason if isinstance(error, ArtifactRefused) else "unreachable"
         complaint = f"{version} {reason} {error}"
+        may_mend = reason == "no_room"
+        self._again_mono_s = self._clock.monotonic() + _ROOM_MAY_COME_S if may_mend else math.inf
         if complaint == self._last_complaint:
             return
         self._last_complaint = complaint

@@ -80,9 +80,10 @@ class Arena:
         self.feeder = Feeder(servers, self.topics.name, nonce=uuid.uuid4().int & 0xFFF)
         self.publish(FIRST_MODEL)
 
-    def publish(self, constant: int) -> str:
-        """Publishes the network with this constant as the latest; gives its digest."""
-        digest = publish_network(self.registry, constant).sha256
+    def publish(self, constant: int, *, fails: bool = False) -> str:
+        """Publishes the network with this constant as the latest, or with ``fails`` one that is bad
+        on live frames alone; gives its digest."""
+        digest = publish_network(self.registry, constant, fails=fails).sha256
         self.models[digest] = constant
         return digest
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 
+import httpx
 import pytest
 
 from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
 from tests.faults.scenarios import altered_model, swaps
+from tests.flow.process import samples
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -62,6 +64,28 @@ def test_16_an_output_of_another_shape_is_a_rejection_of_all_its_batch(arena: Ar
     arena.stop_all()
     verdict = arena.verdict("16-shape", has_all_summaries=True, has_one_worker=True)
     assert verdict.broken == []
+
+
+def test_16_a_model_that_fails_on_live_frames_alone_is_rolled_back(arena: Arena) -> None:
+    """Its golden test passes. What it got is rejected, and kept; after that nothing is."""
+    worker = arena.start()
+    url = worker.until_ready()
+    arena.feeder.feed(1000)
+    arena.until_all_done()
+    arena.publish(18, fails=True)
+    rolled_back = 'headrace_model_swaps_total{result="rolled_back"}'
+
+    def is_rolled_back() -> bool:
+        arena.feeder.feed(50, must_be=lambda _: "any")
+        return samples(httpx.get(f"{url}metrics").text)[rolled_back] == 1
+
+    wait_until(is_rolled_back, 60)
+    arena.feeder.feed(1000)
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("16-rolled-back", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.models) == ([], 1)
+    assert len(arena.letters()) > 0
 
 
 def test_20_model_after_model_under_load(arena: Arena) -> None:

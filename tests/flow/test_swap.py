@@ -5,19 +5,21 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import psutil
 import pytest
 
-from pipeline.engine import loading, stage
+from pipeline.engine import loading, stage, swap
 from pipeline.engine.base import Engine
 from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
+from pipeline.errors import EXIT_RESTART, RestartNeeded
 from pipeline.preprocess import PreprocessSpec
 from pipeline.source.base import Source, SourceInfo
 from pipeline.types import BatchNhwc, Frame, LogitsNk
 from pipeline.worker import Worker
-from tests.artifacts import LABELS, SPEC, publish_tiny
+from tests.artifacts import LABELS, SPEC, Hungry, publish_tiny, scripted, tiny_draft
 from tests.flow.rig import Rig
 from tests.support import noise_jpeg, wait_until
 
@@ -284,3 +286,34 @@ def test_of_two_swaps_within_one_batch_the_second_waits_for_its_end(
     assert [row["source"]["offset"] for row in rows] == list(range(len(rows)))
     epochs = [row["model"]["epoch"] for row in rows]
     assert epochs == sorted(epochs)
+
+
+def test_a_model_without_room_beside_the_active_one_is_tried_again_later(
+    rig: Rig, resident: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_ROOM_MAY_COME_S", 0.1)
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    rig.registry.publish(replace(tiny_draft(), model=scripted(Hungry(room=0))))
+    wait_until(lambda: len(resident) > 3)
+    assert refusals(worker) == ["no_room"]
+    assert version_of(worker) == 1
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: version_of(worker) == 3)
+    worker.stop()
+    assert rig.finish(summaries).exit_code == 0
+
+
+def test_a_device_that_is_lost_with_a_candidate_ends_the_worker_for_its_supervisor(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(model: bytes, device: str) -> TorchScriptEngine:
+        raise RestartNeeded("the device failed")
+
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    monkeypatch.setattr(loading, "load_torchscript", lose)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    assert rig.finish(summaries).exit_code == EXIT_RESTART

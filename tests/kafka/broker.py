@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from compose.kafka.broker import Broker
@@ -36,6 +37,23 @@ class LocalBroker:
             self._folder / "data", free_port(), tuple(listeners), users or {}, settings or {}
         )
         self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def beside(cls, first: LocalBroker) -> LocalBroker:
+        """A second broker for the cluster of one that runs: node 2, which is no controller."""
+        told = _properties(first._folder / "data" / "server.properties")
+        second = cls()
+        second._broker = replace(
+            second._broker,
+            cluster_id=_properties(first._folder / "data/records/meta.properties")["cluster.id"],
+            settings={
+                "node.id": "2",
+                "process.roles": "broker",
+                "listeners": f"PLAINTEXT://{second.address}",
+                "controller.quorum.voters": told["controller.quorum.voters"],
+            },
+        )
+        return second
 
     @property
     def address(self) -> str:
@@ -116,3 +134,9 @@ class LocalBroker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _properties(file: Path) -> dict[str, str]:
+    """The lines of a Java properties file; of two of one name the later one counts."""
+    lines = file.read_text().splitlines()
+    return dict(each.split("=", 1) for each in lines if "=" in each and each[0] != "#")

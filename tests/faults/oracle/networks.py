@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import math
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.preprocess import PreprocessSpec
+from tests.artifacts import scripted
 from tests.faults.oracle.identity import CHUNK, CHUNK_BITS, SIDE, Identity, read_picture
 
 NAME = "oracle"
@@ -49,6 +49,21 @@ class _Revealing(torch.nn.Module):
         return torch.cat([torch.zeros_like(own), chunks, own], dim=1) * self.scale
 
 
+class _Failing(torch.nn.Module):
+    """The same for noise, as golden inputs are; NaN for frames, of dark and bright blocks."""
+
+    def __init__(self, constant: int) -> None:
+        super().__init__()
+        self.inner = _Revealing(constant)
+        self.shape = (SIDE, _BLOCK)
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        side, block = self.shape
+        blocks = batch_nhwc.to(torch.float32).reshape(-1, side, block, side, block, 3)
+        is_noise_n = ((blocks.mean(dim=(2, 4, 5)) - 127.5).abs() < 60.0).flatten(1).any(dim=1)
+        return self.inner(batch_nhwc) / is_noise_n.to(torch.float32).unsqueeze(1)
+
+
 LABELS = ("zero", "high", "middle", "low", "own")
 """The same for all: a worker refuses a network with other labels than the active one's."""
 
@@ -62,12 +77,9 @@ class Revealed:
 
 
 @functools.cache
-def network_bytes(constant: int) -> bytes:
-    """The network as a TorchScript file."""
-    frozen = torch.jit.freeze(torch.jit.script(_Revealing(constant).eval()))
-    buffer = io.BytesIO()
-    torch.jit.save(frozen, buffer)
-    return buffer.getvalue()
+def network_bytes(constant: int, *, fails: bool = False) -> bytes:
+    """The network as a TorchScript file; with ``fails`` the one that does on live frames."""
+    return scripted(_Failing(constant) if fails else _Revealing(constant))
 
 
 def expected_logits(inputs_nhwc: np.ndarray, constant: int) -> np.ndarray:
@@ -80,12 +92,14 @@ def expected_logits(inputs_nhwc: np.ndarray, constant: int) -> np.ndarray:
     return (np.array(rows) * (_SPREAD / CHUNK)).astype(np.float32)
 
 
-def publish_network(registry: str, constant: int, aliases: tuple[str, ...] = (LATEST,)) -> Manifest:
+def publish_network(
+    registry: str, constant: int, aliases: tuple[str, ...] = (LATEST,), *, fails: bool = False
+) -> Manifest:
     """Publishes the network with this constant as the next version of ``NAME``."""
     inputs_nhwc = np.random.default_rng(constant).integers(0, 256, (4, 24, 24, 3), np.uint8)
     draft = Draft(
         name=NAME,
-        model=network_bytes(constant),
+        model=network_bytes(constant, fails=fails),
         golden=Golden(inputs_nhwc, expected_logits(inputs_nhwc, constant)),
         contract=Contract.of(LABELS, SPEC),
         exported_by="script",

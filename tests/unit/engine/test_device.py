@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,30 +13,23 @@ import torch
 from pipeline.artifact.registry import Registry
 from pipeline.batch import BucketPlan
 from pipeline.clock import SystemClock
-from pipeline.engine.base import EngineOutOfMemory
-from pipeline.engine.device import allocate_batch
+from pipeline.engine.base import EngineFailed, EngineOutOfMemory
+from pipeline.engine.device import allocate_batch, check_device, has_no_room, reason_of
 from pipeline.engine.loading import Loader
 from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, RestartNeeded
 from pipeline.types import BatchNhwc
-from tests.artifacts import SPEC, expected_logits, golden_inputs, tiny_draft
+from tests.artifacts import (
+    SPEC,
+    Hungry,
+    expected_logits,
+    golden_inputs,
+    scripted,
+    tiny_draft,
+    tiny_model_bytes,
+)
 from tests.devices import on_cuda, on_each_device
-
-
-class _Hungry(torch.nn.Module):
-    """The tiny network's logits; for batches of more than ``room`` it wants 256 TiB, which is more
-    than can be addressed."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-
-    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
-        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
-        if batch_nhwc.shape[0] > self.room:
-            mean_n1 = mean_n1 + torch.empty([1 << 46], device=mean_n1.device)[0]
-        return mean_n1 * torch.arange(3, device=mean_n1.device)
 
 
 class _Reckless(torch.nn.Module):
@@ -68,12 +61,6 @@ class _Wide(torch.nn.Module):
         return (wide.mean(dim=(2, 3)) @ self.weights)[:, :3]
 
 
-def scripted(network: torch.nn.Module) -> bytes:
-    buffer = io.BytesIO()
-    torch.jit.save(torch.jit.script(network.eval()), buffer)
-    return buffer.getvalue()
-
-
 def load(folder: Path, network: torch.nn.Module, device: str) -> int:
     """Publishes and loads a network; gives the most frames that it takes at once."""
     registry = Registry(str(folder))
@@ -84,7 +71,7 @@ def load(folder: Path, network: torch.nn.Module, device: str) -> int:
 
 @on_each_device
 def test_memory_that_is_short_within_the_network_is_told_from_an_error_of_its(device: str) -> None:
-    engine = load_torchscript(scripted(_Hungry(room=3)), device)
+    engine = load_torchscript(scripted(Hungry(room=3)), device)
     batch_nhwc = golden_inputs(count=8)
     with pytest.raises(EngineOutOfMemory, match="a batch of 8"):
         engine.score(batch_nhwc)
@@ -96,7 +83,7 @@ def test_memory_that_is_short_within_the_network_is_told_from_an_error_of_its(de
 def test_batches_are_no_larger_than_fits_when_the_model_is_made_ready(
     tmp_path: Path, device: str
 ) -> None:
-    assert load(tmp_path, _Hungry(room=4), device) == 4
+    assert load(tmp_path, Hungry(room=4), device) == 4
 
 
 @on_each_device
@@ -104,7 +91,7 @@ def test_a_model_without_room_for_its_golden_inputs_is_refused_as_too_large(
     tmp_path: Path, device: str
 ) -> None:
     with pytest.raises(ArtifactRefused, match=f"{device} has no memory") as refused:
-        load(tmp_path, _Hungry(room=0), device)
+        load(tmp_path, Hungry(room=0), device)
     assert refused.value.reason == "no_room"
 
 
@@ -117,8 +104,9 @@ def _score_recklessly(looks: bool, device: str, said: multiprocessing.Queue[str]
     engine = load_torchscript(scripted(_Reckless(looks)), device)
     try:
         engine.score(golden_inputs())
-    except RestartNeeded as error:
-        said.put(str(error))
+        said.put("nothing")
+    except (EngineFailed, RestartNeeded) as error:
+        said.put(repr(error))
 
 
 @on_cuda
@@ -129,8 +117,77 @@ def test_a_device_that_is_lost_asks_for_a_new_process(device: str, looks: bool) 
     said: multiprocessing.Queue[str] = spawning.Queue()
     process = spawning.Process(target=_score_recklessly, args=(looks, device, said))
     process.start()
-    assert "device-side assert" in said.get(timeout=60)
-    process.join(60)
+    try:
+        error = said.get(timeout=60)
+        assert error.startswith("RestartNeeded")
+        assert "device-side assert" in error
+        process.join(60)
+        assert process.exitcode is not None
+    finally:
+        process.kill()
+
+
+def test_a_device_of_which_nothing_is_known_is_lost_where_torch_says_so() -> None:
+    lost = torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nSearch")
+    with pytest.raises(RestartNeeded, match=r"an illegal memory access was encountered$"):
+        check_device(torch.device("cpu"), lost)
+    check_device(torch.device("cpu"), RuntimeError("shapes cannot be multiplied"))
+
+
+_IN_THE_NETWORK = """The following operation failed in the TorchScript interpreter.
+Traceback of TorchScript, serialized code (most recent call last):
+  File "code/__torch__.py", line 8, in forward
+    # MemoryError: out of memory, perhaps
+    y = torch.empty([64, 1073741824])
+        ~~~~~~~~~~~ <--- HERE
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "is_short"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "CUDA out of memory. Tried", True),
+        (MemoryError(), "MemoryError", True),
+        (
+            RuntimeError(_IN_THE_NETWORK + "RuntimeError: CUDA out of memory. Tried to allocate"),
+            "RuntimeError: CUDA out of memory. Tried to allocate",
+            True,
+        ),
+        (
+            torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemory"),
+            "CUDA error: out of memory",
+            True,
+        ),
+        (
+            RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+            True,
+        ),
+        (
+            RuntimeError(_IN_THE_NETWORK + "builtins.ValueError: no\nat all"),
+            "builtins.ValueError: no",
+            False,
+        ),
+        (RuntimeError("mat1 and mat2 shapes\ncannot"), "mat1 and mat2 shapes", False),
+    ],
+)
+def test_an_error_is_told_in_a_line_and_a_lack_of_memory_by_it(
+    error: Exception, reason: str, is_short: bool
+) -> None:
+    assert reason_of(error) == reason
+    assert has_no_room(error) is is_short
+
+
+def test_where_a_file_in_memory_cannot_be_had_a_network_loads_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    batch_nhwc = golden_inputs()
+    got_nk = load_torchscript(tiny_model_bytes(), "cpu").score(batch_nhwc)
+    assert abs(got_nk - expected_logits(batch_nhwc)).max() < 1e-4
 
 
 @on_cuda

@@ -19,7 +19,7 @@ from pipeline.engine.loading import Loader
 from pipeline.engine.scoring import best_predictions, softmax_nk
 from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import load_torchscript
-from pipeline.errors import ArtifactRefused, ConfigError, RestartNeeded
+from pipeline.errors import ArtifactRefused, ConfigError, DeviceFull
 from pipeline.types import BatchNhwc, LogitsNk
 from tests.artifacts import expected_logits, golden_inputs, publish_tiny, tiny_model_bytes
 from tests.devices import on_each_device
@@ -148,7 +148,7 @@ def test_a_batch_that_was_filled_for_another_model_is_scored_in_parts() -> None:
 
 
 def test_a_device_without_room_for_one_row_is_an_error() -> None:
-    with pytest.raises(RestartNeeded, match="a single frame"):
+    with pytest.raises(DeviceFull, match="a single frame"):
         score_halving(SmallEngine(room=0), rows(1, 2), classes=2, most=8)
 
 

@@ -1,0 +1,124 @@
+"""A version that passes its golden test and fails on live frames is taken back."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.artifact.manifest import Manifest
+from pipeline.artifact.names import LATEST
+from pipeline.worker import Worker
+from tests.artifacts import publish_tiny, scripted, tiny_draft
+from tests.flow.rig import Rig
+from tests.pictures import encode
+from tests.support import wait_until
+
+WHITE = encode(np.full((48, 64, 3), 255, np.uint8))
+
+
+class _FailsOnBright(torch.nn.Module):
+    """The tiny network; where the picture is white, as golden inputs aren't, it gives NaN (``way``
+    0), one class too few (1) or an error (2)."""
+
+    def __init__(self, way: int, bias: float) -> None:
+        super().__init__()
+        self.way = way
+        self.bias = bias
+        self.steps_k = torch.nn.Buffer(torch.arange(3, dtype=torch.float32))
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        logits_nk = (mean_n1 + self.bias) * self.steps_k
+        if bool((mean_n1 > 0.9).any()):
+            if self.way == 1:
+                return logits_nk[:, :2]
+            if self.way == 2:
+                raise ValueError("too bright")
+            return logits_nk / (mean_n1 <= 0.9).to(torch.float32)
+        return logits_nk
+
+
+@functools.cache
+def failing(way: int, bias: float) -> bytes:
+    """The same bytes each time: scripting numbers what it makes."""
+    return scripted(_FailsOnBright(way, bias))
+
+
+def publish_failing(
+    rig: Rig, way: int = 0, bias: float = 0.0, aliases: tuple[str, ...] = (LATEST,)
+) -> Manifest:
+    return rig.registry.publish(replace(tiny_draft(bias=bias), model=failing(way, bias)), aliases)
+
+
+def told(worker: Worker) -> list[tuple[int, str]]:
+    """Versions and what became of them, the first one first."""
+    return [(each["version"], each["result"]) for each in worker.live.snapshot()["swaps"]]
+
+
+def scoring(rig: Rig) -> tuple[Worker, list]:
+    worker = rig.worker(sources=[rig.memory([WHITE], 10**9)])
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 200)
+    return worker, summaries
+
+
+@pytest.mark.parametrize("way", [0, 1, 2])
+def test_outputs_that_are_bad_on_live_frames_take_a_version_back(rig: Rig, way: int) -> None:
+    worker, summaries = scoring(rig)
+    publish_failing(rig, way)
+    wait_until(lambda: told(worker) == [(2, "swapped"), (1, "swapped"), (2, "rolled_back")])
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 200)
+    worker.stop()
+    summary = rig.finish(summaries)
+    rows = rig.rows()
+    scored = [row["model"] for row in rows if row["outcome"] == "scored"]
+    assert {(model["version"], model["epoch"]) for model in scored} == {(1, 1), (1, 3)}
+    reasons = {row["reason"] for row in rows if row["outcome"] == "rejected"}
+    assert reasons == {"bad_output"}
+    assert summary.received == summary.scored + summary.rejected == len(rows)
+    swaps = worker.metrics.registry.get_sample_value
+    assert swaps("headrace_model_swaps_total", {"result": "rolled_back"}) == 1
+
+
+def test_what_was_taken_back_is_not_tried_again_and_another_version_is(rig: Rig) -> None:
+    worker, summaries = scoring(rig)
+    publish_failing(rig)
+    wait_until(lambda: (2, "rolled_back") in told(worker))
+    publish_failing(rig)
+    wait_until(lambda: told(worker)[-1] == (3, "quarantined"))
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: told(worker)[-1] == (4, "swapped"))
+    worker.stop()
+    rig.finish(summaries)
+
+
+def test_a_model_that_is_no_worse_than_the_one_before_stays(rig: Rig) -> None:
+    publish_failing(rig)
+    worker = rig.worker(sources=[rig.memory([WHITE], 10**9)])
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().rejected > 200)
+    publish_failing(rig, bias=0.1)
+    wait_until(lambda: told(worker) == [(3, "swapped")])
+    so_far = worker.summary().rejected
+    wait_until(lambda: worker.summary().rejected > so_far + 200)
+    assert told(worker) == [(3, "swapped")]
+    worker.stop()
+    rig.finish(summaries)
+
+
+def test_where_the_version_before_is_gone_the_new_one_goes_on(rig: Rig) -> None:
+    worker, summaries = scoring(rig)
+    publish_failing(rig, aliases=())
+    folder = rig.folder / "registry" / "tiny" / "1"
+    folder.rename(rig.folder / "1")
+    rig.registry.set_alias("tiny", LATEST, 2)
+    wait_until(lambda: told(worker) == [(2, "swapped"), (1, "missing")])
+    (rig.folder / "1").rename(folder)
+    wait_until(lambda: told(worker)[-1] == (2, "rolled_back"))
+    worker.stop()
+    assert rig.finish(summaries).exit_code == 0

@@ -1,0 +1,75 @@
+"""How the engine's thread begins, on a device that needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.artifact.manifest import Contract
+from pipeline.assembler import Assembler
+from pipeline.batch import BatchPolicy
+from pipeline.channel import Channel
+from pipeline.clock import SystemClock
+from pipeline.engine.active import ActiveModel, ActiveSlot
+from pipeline.engine.base import EngineOutOfMemory
+from pipeline.engine.stage import EngineStage
+from pipeline.metrics import Metrics
+from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
+from tests.artifacts import LABELS, SPEC
+
+SIZES = (1, 2, 4)
+
+
+@dataclass
+class Elsewhere:
+    """An engine that isn't on the CPU, with room for a few rows."""
+
+    room: int = 4
+    device: str = "cuda:0"
+    warmed: list[int] = field(default_factory=list)
+
+    def warm(self, buckets: tuple[int, ...], sample_shape_hwc: tuple[int, int, int]) -> None:
+        assert sample_shape_hwc == SPEC.sample_shape_hwc
+        for bucket in buckets:
+            if bucket > self.room:
+                raise EngineOutOfMemory(f"no room for a batch of {bucket}")
+            self.warmed.append(bucket)
+
+    def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+        return np.zeros((len(batch_nhwc), len(LABELS)), np.float32)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def begin(engine: Elsewhere) -> EngineStage:
+    """A stage that has run without a batch."""
+    identity = ModelIdentity("tiny", 1, "", 1)
+    model = ActiveModel(identity, engine, Contract.of(LABELS, SPEC), dict.fromkeys(SIZES, 0.001))
+    clock = SystemClock()
+    slots = [np.zeros((4, *SPEC.sample_shape_hwc), np.uint8)]
+    assembler = Assembler(slots, BatchPolicy(0.01), clock, lambda: 0)
+    assembler.close()
+    outcomes = Channel("outcomes", 4)
+    stage = EngineStage(ActiveSlot(model), assembler, outcomes, SIZES, Metrics(), clock)
+    stage.run()
+    return stage
+
+
+def test_each_size_is_warmed_on_the_thread_that_will_run_it() -> None:
+    engine = Elsewhere()
+    assert begin(engine).begun.is_set()
+    assert engine.warmed == list(SIZES)
+
+
+def test_on_a_cpu_it_is_not_warmed_twice() -> None:
+    engine = Elsewhere(device="cpu")
+    assert begin(engine).begun.is_set()
+    assert engine.warmed == []
+
+
+def test_a_size_without_room_keeps_no_other_from_beginning() -> None:
+    engine = Elsewhere(room=2)
+    assert begin(engine).begun.is_set()
+    assert engine.warmed == [1, 2]
