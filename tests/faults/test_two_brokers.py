@@ -19,8 +19,9 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from tests.faults.arena import Arena
+from tests.faults.arena import Arena, is_true_within
 from tests.faults.test_strict import require_one_row_each
+from tests.flow.process import Headrace
 from tests.kafka.broker import LocalBroker
 from tests.kafka.tail import Tail
 from tests.support import wait_until
@@ -59,13 +60,34 @@ def copied(first: LocalBroker, topic: str) -> Iterator[LocalBroker]:
         assert not any(refused.values())
         both = {"min.insync.replicas": "2"}
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, configs=both)])
-
-        def is_in_sync() -> bool:
-            (topic_now,) = admin.describe_topics([topic])
-            return all(len(each["isr_nodes"]) == 2 for each in topic_now["partitions"])
-
-        wait_until(is_in_sync, 30)
+        until_in_sync(first, topic, 2)
         yield second
+
+
+def until_in_sync(first: LocalBroker, topic: str, brokers: int) -> None:
+    """Waits until so many brokers have all of a topic, or are believed to."""
+
+    def is_so() -> bool:
+        with contextlib.suppress(KafkaError):  # it may ask the one that is frozen
+            (described,) = admin.describe_topics([topic])
+            return all(len(each["isr_nodes"]) == brokers for each in described["partitions"])
+        return False
+
+    with contextlib.closing(
+        KafkaAdminClient(bootstrap_servers=first.address, request_timeout_ms=2000)
+    ) as admin:
+        wait_until(is_so, 60)
+
+
+def expire(arena: Arena, second: LocalBroker, seconds: int) -> Headrace:
+    """A strict worker under load, whose rows can't be written for so long."""
+    arena.is_strict = True
+    arena.feeder.feed(4000)
+    worker = arena.start(session_s=60)
+    arena.until_scored(500)
+    with second.frozen():
+        threading.Event().wait(seconds)
+    return worker
 
 
 @pytest.mark.parametrize("seconds", [LONGER_THAN_A_RECORD_S, LONGER_THAN_A_TRANSACTION_S])
@@ -76,15 +98,20 @@ def test_13_a_batch_that_expires_while_the_coordinator_answers_is_written_again(
         Arena(first.address, tmp_path) as arena,
         copied(first, arena.topics.results) as second,
     ):
-        arena.is_strict = True
-        arena.feeder.feed(4000)
-        worker = arena.start(session_s=60)
-        arena.until_scored(500)
-        with second.frozen():
-            threading.Event().wait(seconds)
+        worker = expire(arena, second, seconds)
         arena.until_all_done()
         assert "writing them again" in worker.said()
         require_one_row_each(arena, f"strict-13-expired-{seconds}")
+
+
+def test_a_worker_that_believes_the_commit_is_caught(first: LocalBroker, tmp_path: Path) -> None:
+    with (
+        Arena(first.address, tmp_path, plants=("mutants.believe_the_commit",)) as arena,
+        copied(first, arena.topics.results) as second,
+    ):
+        expire(arena, second, LONGER_THAN_A_RECORD_S)
+        assert not is_true_within(arena.is_all_done, 40)
+        assert "forgotten" in arena.verdict("mutant-believe_the_commit").broken
 
 
 def test_why_a_commit_that_returns_is_not_believed(first: LocalBroker, tmp_path: Path) -> None:
@@ -108,6 +135,7 @@ def test_why_a_commit_that_returns_is_not_believed(first: LocalBroker, tmp_path:
         producer.init_transactions()
         producer.begin_transaction()
         with second.frozen():
+            until_in_sync(first, arena.topics.results, 1)  # then nothing is even written
             lost = producer.send(arena.topics.results, b"a row", partition=0)
             with pytest.raises(KafkaTimeoutError):
                 lost.get(30)
