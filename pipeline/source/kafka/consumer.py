@@ -25,6 +25,7 @@ from pipeline.source.kafka.assignment import Assignment
 from pipeline.source.kafka.backlog import Backlog
 from pipeline.source.kafka.carried import Carried
 from pipeline.source.kafka.caution import Caution
+from pipeline.source.kafka.fetching import FetchPace
 from pipeline.source.kafka.gauges import ConsumerGauges
 from pipeline.source.kafka.member import make_consumer
 from pipeline.source.kafka.offsets import Offsets, is_stable
@@ -88,6 +89,7 @@ class KafkaSource:
         self._starts = Starts(options.address.topic, options.start, self._offsets, metrics.consumer)
         self._watch = ConsumerWatch()
         self._gauges = ConsumerGauges(options.address.topic, metrics.consumer)
+        self._fetching = FetchPace()
         self._carried = Carried(clock, options.max_age_s)
         self._next_look_mono_s = 0.0
         self._polled_mono_s = 0.0
@@ -154,6 +156,7 @@ class KafkaSource:
         now = self._polled_mono_s = self._clock.monotonic()
         self._gauges.time_rebalance(now, is_stable=is_stable(consumer))
         self._gauges.note_poll(batches)
+        self._fetching.note(consumer, batches, now)
         self._starts.note_read(batches)
         self._carried.add(batches, unreadable, assignment, now)
         self._look(consumer, assignment, now, has_records=bool(batches) or unreadable is not None)
