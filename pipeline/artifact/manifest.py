@@ -65,3 +65,12 @@ class Manifest(_Strict):
     notes: dict[str, str] = Field(default_factory=dict)
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def content(self) -> str:
+        """What a refusal is about, and a way back leads to. Not the network's digest alone: with
+        wrong labels or golden vectors beside it a good network is refused, and must still be good
+        where all of it is right."""
+        return self.model_dump_json(
+            include={"sha256", "golden_sha256", "golden_tolerance", "contract"}
+        )

@@ -16,13 +16,15 @@ from pipeline.types import ModelIdentity
 class ActiveModel:
     """An engine with everything that its scores mean: labels can't be parted from the network.
 
-    ``infer_s`` is the measured time of one batch, in seconds, for each bucket that was warmed.
+    ``infer_s`` is the measured time of one batch, in seconds, for each bucket that was warmed;
+    ``content`` all that its artifact promises (``Manifest.content``).
     """
 
     identity: ModelIdentity
     engine: Engine
     contract: Contract
     infer_s: Mapping[int, float]
+    content: str = ""
 
     @property
     def most_frames(self) -> int:

@@ -10,6 +10,11 @@ _PROBATION_FRAMES = 1000
 """What a model is held to the one before for. Later on the frames have changed, more likely."""
 
 _TIMES_AS_OFTEN = 10
+_LEAST_BAD = 3
+"""One frame can be bad for any model. Of two models that are alike, one in 250 would have three by
+chance where a third of one is to be expected."""
+_ENOUGH_FRAMES = 100
+"""A model that ran on fewer leaves the word to the one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class Outputs:
         none, or one that hardly ran.
         """
         usual = (before.bad + 1) / (before.frames + 1)
-        return self.bad > _TIMES_AS_OFTEN * usual * self.frames
+        return self.bad >= _LEAST_BAD and self.bad > _TIMES_AS_OFTEN * usual * self.frames
 
 
 class OutputHealth:
@@ -47,7 +52,7 @@ class OutputHealth:
         """One batch is done."""
         with self._lock:
             if epoch != self._epoch:
-                self._before, self._now = self._now, Outputs()
+                self._before, self._now = self._good(), Outputs()
                 self._epoch, self._complaint = epoch, ""
             is_new = self._now.frames < _PROBATION_FRAMES
             now = self._now = Outputs(self._now.frames + frames, self._now.bad + bad)
@@ -59,6 +64,11 @@ class OutputHealth:
             )
         if self.on_broken is not None:
             self.on_broken()
+
+    def _good(self) -> Outputs:
+        """What the next model is held to: this one, unless it is broken or hardly ran."""
+        is_known = self._now.frames >= _ENOUGH_FRAMES and not self._complaint
+        return self._now if is_known else self._before
 
     def complaint(self, epoch: int) -> str:
         """Why the model of this epoch may not go on; "" if it may."""

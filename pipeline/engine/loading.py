@@ -80,6 +80,7 @@ class Loader:
             engine=engine,
             contract=manifest.contract,
             infer_s=infer_s,
+            content=manifest.content,
         )
 
     def _warm_all(self, engine: Engine, shape_hwc: tuple[int, int, int]) -> dict[int, float]:

@@ -210,9 +210,13 @@ def _scored(
     )
 
 
-def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc) -> LogitsNk:
-    """Tries a single row again: a model that is made ready beside this one may have taken what is
-    missing, and gives it back."""
+def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc, classes: int) -> LogitsNk:
+    """Tries a single row again: what is missing may be taken by a model that is made ready, for as
+    long as that takes. A row for which there is no room where there is for others gets NaN.
+
+    Raises:
+        DeviceFull: there was no room, whatever is in the row.
+    """
     pause = threading.Event()
     for seconds in _ROOM_MAY_COME_S:
         pause.wait(seconds)
@@ -220,6 +224,14 @@ def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc) -> LogitsNk:
             return engine.score(row_nhwc)
         except EngineOutOfMemory as error:
             log.warning("%s: %s", engine.device, error)
+        except EngineFailed as error:
+            return _failed(error, classes)
+    try:
+        engine.score(np.zeros_like(row_nhwc))
+    except (EngineOutOfMemory, EngineFailed):
+        pass
+    else:
+        return _failed(EngineFailed("it takes more memory than the device has"), classes)
     raise DeviceFull(
         f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
         " free some, or take another device (engine.device)"
@@ -241,11 +253,19 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int)
             return engine.score(rows_nhwc)
     except EngineOutOfMemory:
         if len(rows_nhwc) == 1:
-            return _score_when_there_is_room(engine, rows_nhwc)
+            return _score_when_there_is_room(engine, rows_nhwc, classes)
     except EngineFailed as error:
         if len(rows_nhwc) == 1:
-            log.warning("the network raised an error on a frame: %s", error)
-            return np.full((1, classes), np.nan, np.float32)
+            return _failed(error, classes)
     half = len(rows_nhwc) // 2
     parts = (rows_nhwc[:half], rows_nhwc[half:])
-    return np.concatenate([score_halving(engine, part, classes, most) for part in parts])
+    scored = [score_halving(engine, part, classes, most) for part in parts]
+    if len({each.shape[1:] for each in scored}) > 1:  # NaN in one, another shape in the other
+        scored = [np.full((len(part), classes), np.nan, np.float32) for part in parts]
+    return np.concatenate(scored)
+
+
+def _failed(error: EngineFailed, classes: int) -> LogitsNk:
+    """What a frame gets on which the network raised."""
+    log.warning("the network raised an error on a frame: %s", error)
+    return np.full((1, classes), np.nan, np.float32)

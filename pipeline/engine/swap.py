@@ -6,9 +6,9 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pipeline.artifact.artifact import Artifact
-from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_compatible
@@ -28,12 +28,19 @@ _FIRST_BATCH_WITHIN_S = 2.0
 _PASSING = frozenset({"unreachable", "missing", "incomplete"})
 """Refusals that may mend themselves: such a version is tried again at the next look."""
 
-_ROOM_MAY_COME_S = 60.0
-"""Until a version for which the device had no memory is tried again: to try costs the active model
-some of its speed."""
+_AGAIN_S = 60.0
+"""Until a version for which the device had no memory, or the way back, is tried again: to try costs
+the active model some of its speed."""
 
-_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "rolled_back", "error"})
+_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
 """Refusals for what the artifact is: its content is refused under any version."""
+
+
+class _Before(NamedTuple):
+    """A model that scored well; of it nothing is kept in memory."""
+
+    identity: ModelIdentity
+    content: str
 
 
 class ModelWatcher:
@@ -66,7 +73,8 @@ class ModelWatcher:
         self._refused_version = 0
         self._last_complaint = ""
         self._again_mono_s = math.inf
-        self._before: ModelIdentity | None = None
+        self._before: _Before | None = None
+        self._back_again_mono_s = 0.0
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set
@@ -97,17 +105,14 @@ class ModelWatcher:
         active = self._slot.model
         version = 0
         try:
-            complaint = self._health.complaint(active.identity.epoch)
-            if complaint and self._before is not None and not self._slot.is_one_leaving:
-                version = self._before.version
-                self._roll_back(active, self._before, complaint)
+            if self._rolls_back(active):
                 return
             version = self._registry.resolve(active.identity.name, self._selector)
             if version == active.identity.version:
-                self._last_complaint, self._refused_version = "", 0
+                self._forget_refusal()
             elif self._may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
-                self._last_complaint, self._refused_version = "", 0
+                self._forget_refusal()
         except StopRequested:
             return
         except RestartNeeded:
@@ -123,45 +128,75 @@ class ModelWatcher:
     def _may_try(self, version: int) -> bool:
         return version != self._refused_version or self._clock.monotonic() >= self._again_mono_s
 
+    def _forget_refusal(self) -> None:
+        self._last_complaint, self._refused_version, self._again_mono_s = "", 0, math.inf
+
     def _try(self, active: ActiveModel, version: int) -> None:
         name = active.identity.name
         manifest = self._registry.manifest(name, version)
-        if _content_of(manifest) in self._quarantined:
+        if manifest.content in self._quarantined:
             raise ArtifactRefused(
                 "quarantined",
                 f"sha256 {manifest.sha256} was refused before; publish another model",
             )
         check_compatible(manifest.contract, active.contract)
-        has_run = self._turns.has_run(active.identity.epoch)
         self._take(active, self._registry.read(name, version))
-        if has_run:  # else the one before it is the last that is known to be good
-            self._before = active.identity
 
-    def _roll_back(self, active: ActiveModel, before: ModelIdentity, complaint: str) -> None:
-        bad = active.identity
-        artifact = self._registry.read(before.name, before.version)
-        if artifact.manifest.sha256 != before.sha256:
-            raise ArtifactRefused(
-                "missing", f"{before.name}@{before.version} isn't the one that scored before"
-            )
-        log.warning("%s@%d is rolled back: %s", bad.name, bad.version, complaint)
-        self._take(active, artifact)
-        self._before, self._refused_version = None, bad.version
-        self._quarantine(bad.name, bad.version, "rolled_back")
+    def _rolls_back(self, active: ActiveModel) -> bool:
+        """Goes back to the model before where the active one's outputs ask for it; whether it did.
+
+        Where that fails the alias is followed all the same, and it is tried again in a minute.
+        """
+        complaint, before = self._health.complaint(active.identity.epoch), self._before
+        is_due = self._clock.monotonic() >= self._back_again_mono_s
+        if not complaint or before is None or not is_due or self._slot.is_one_leaving:
+            return False
+        self._back_again_mono_s = self._clock.monotonic() + _AGAIN_S
+        bad, good = active.identity, before.identity
+        try:
+            artifact = self._registry.read(good.name, good.version)
+            if artifact.manifest.content != before.content:
+                raise ArtifactRefused(
+                    "missing", f"{good.name}@{good.version} isn't the one that scored before"
+                )
+            log.warning("%s@%d is rolled back: %s", bad.name, bad.version, complaint)
+            self._take(active, artifact)
+        except ArtifactRefused as error:
+            log.error("%s@%d can't be rolled back: %s", bad.name, bad.version, error)
+            refused = ModelIdentity(good.name, good.version, good.sha256, bad.epoch)
+            self._tell(refused, error.reason, detail=f"to go back to it failed: {error}")
+            return False
+        self._back_again_mono_s = 0.0
+        self._refused_version, self._again_mono_s = bad.version, math.inf
+        self._quarantined.add(active.content)
         self._tell(bad, "rolled_back", detail=complaint)
+        return True
 
     def _take(self, active: ActiveModel, artifact: Artifact) -> None:
         """Makes a version ready and the active one."""
         began = self._clock.monotonic()
         candidate = self._loader.load(artifact, active.identity.epoch + 1)
-        before = self._slot.exchange(candidate)
-        show_model(self._metrics, before.identity, candidate.identity)
-        pause_s = self._await_pause(candidate.identity.epoch, began)
+        self._before = self._way_back(active, candidate)
+        self._slot.exchange(candidate)
+        new = candidate.identity
+        show_model(self._metrics, active.identity, new)
+        pause_s = self._await_pause(new.epoch, began)
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
-        new = candidate.identity
         log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
         self._tell(new, "swapped", pause_s=pause_s)
+
+    def _way_back(self, active: ActiveModel, candidate: ActiveModel) -> _Before | None:
+        """What a candidate may be rolled back to: the newest that is known to be good. Nothing,
+        where the alias goes back, or we do: that is the way away from the active model."""
+        is_same = candidate.content == active.content
+        if candidate.identity.version < active.identity.version or is_same:
+            return None
+        if self._health.complaint(active.identity.epoch):
+            return self._before
+        if not self._turns.has_run(active.identity.epoch):
+            return self._before
+        return _Before(active.identity, active.content)
 
     def _await_pause(self, epoch: int, began_mono_s: float) -> float:
         """Waits for the new model's first batch, which ends what frames can feel of the swap."""
@@ -175,13 +210,13 @@ class ModelWatcher:
         """Says once why a version isn't taken; the active model goes on."""
         reason = error.reason if isinstance(error, ArtifactRefused) else "unreachable"
         complaint = f"{version} {reason} {error}"
-        may_mend = reason == "no_room"
-        self._again_mono_s = self._clock.monotonic() + _ROOM_MAY_COME_S if may_mend else math.inf
+        if reason not in _PASSING:
+            self._refused_version = version
+            may_mend = reason == "no_room"
+            self._again_mono_s = self._clock.monotonic() + _AGAIN_S if may_mend else math.inf
         if complaint == self._last_complaint:
             return
         self._last_complaint = complaint
-        if reason not in _PASSING:
-            self._refused_version = version
         sha256 = self._quarantine(active.identity.name, version, reason)
         wanted = version or self._selector or LATEST
         log.warning("%s@%s is refused: %s", active.identity.name, wanted, error)
@@ -195,7 +230,7 @@ class ModelWatcher:
         except HeadraceError:
             return ""
         if reason in _QUARANTINED:
-            self._quarantined.add(_content_of(manifest))
+            self._quarantined.add(manifest.content)
         return manifest.sha256
 
     def _tell(
@@ -215,14 +250,6 @@ class ModelWatcher:
                     pause_s=pause_s,
                 )
             )
-
-
-def _content_of(manifest: Manifest) -> str:
-    """What a refusal is about. Not the network's digest alone: with wrong labels or golden vectors
-    beside it a good network is refused, and must still be good where all of it is right."""
-    return manifest.model_dump_json(
-        include={"sha256", "golden_sha256", "golden_tolerance", "contract"}
-    )
 
 
 def show_model(metrics: Metrics, before: ModelIdentity | None, now: ModelIdentity) -> None:

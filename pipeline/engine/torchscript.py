@@ -128,9 +128,10 @@ def _as_file(model: bytes) -> Iterator[str | io.BytesIO]:
     with ExitStack() as closing:
         try:
             descriptor = os.memfd_create("headrace-model", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-            file = closing.enter_context(os.fdopen(descriptor, "wb"))
-            file.write(model)
-            file.flush()
+            file = closing.enter_context(os.fdopen(descriptor, "wb", buffering=0))
+            left = memoryview(model)
+            while left:
+                left = left[file.write(left) :]
             seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
             path = f"/proc/self/fd/{file.fileno()}"

@@ -111,14 +111,27 @@ def test_a_model_that_is_no_worse_than_the_one_before_stays(rig: Rig) -> None:
     rig.finish(summaries)
 
 
-def test_where_the_version_before_is_gone_the_new_one_goes_on(rig: Rig) -> None:
+def test_where_the_version_before_is_gone_the_next_one_is_taken(rig: Rig) -> None:
     worker, summaries = scoring(rig)
     publish_failing(rig, aliases=())
     folder = rig.folder / "registry" / "tiny" / "1"
     folder.rename(rig.folder / "1")
     rig.registry.set_alias("tiny", LATEST, 2)
-    wait_until(lambda: told(worker) == [(2, "swapped"), (1, "missing")])
-    (rig.folder / "1").rename(folder)
-    wait_until(lambda: told(worker)[-1] == (2, "rolled_back"))
+    wait_until(lambda: (1, "missing") in told(worker))
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    wait_until(lambda: told(worker)[-1] == (3, "swapped"))
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 200)
     worker.stop()
     assert rig.finish(summaries).exit_code == 0
+
+
+def test_a_version_that_was_withdrawn_by_hand_is_not_gone_back_to(rig: Rig) -> None:
+    publish_failing(rig)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    worker, summaries = scoring(rig)
+    rig.registry.set_alias("tiny", LATEST, 2)
+    wait_until(lambda: worker.summary().rejected > 200)
+    assert told(worker) == [(2, "swapped")]
+    worker.stop()
+    rig.finish(summaries)

@@ -37,6 +37,9 @@ class FetchPace:
         passed_s = now_mono_s - self._since_mono_s
         if passed_s < _WINDOW_S:
             return
-        # Read for each fetch, and nothing else is done with it.
-        consumer._fetcher.config["fetch_min_bytes"] = least_bytes(self._bytes / passed_s)
+        leader_of = consumer._client.cluster.leader_for_partition
+        brokers = len({leader_of(each) for each in consumer.assignment()}) or 1
+        # Read for each fetch, of which each broker gets one, and nothing else is done with it.
+        least = least_bytes(self._bytes / passed_s / brokers)
+        consumer._fetcher.config["fetch_min_bytes"] = least
         self._bytes, self._since_mono_s = 0, now_mono_s

@@ -13,6 +13,7 @@ from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan, buckets
 from pipeline.clock import SystemClock
+from pipeline.engine import stage
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.device import allocate_batch, choose_device
 from pipeline.engine.loading import Loader
@@ -147,9 +148,33 @@ def test_a_batch_that_was_filled_for_another_model_is_scored_in_parts() -> None:
     assert Noting.sizes == [2, 2, 2, 2]
 
 
-def test_a_device_without_room_for_one_row_is_an_error() -> None:
+def test_a_device_without_room_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_ROOM_MAY_COME_S", (0.0, 0.0))
     with pytest.raises(DeviceFull, match="a single frame"):
         score_halving(SmallEngine(room=0), rows(1, 2), classes=2, most=8)
+
+
+def test_a_row_that_takes_more_memory_than_others_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Greedy(SmallEngine):
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            if (batch_nhwc == 7).any():
+                raise EngineOutOfMemory("a 7")
+            return super().score(batch_nhwc)
+
+    monkeypatch.setattr(stage, "_ROOM_MAY_COME_S", (0.0,))
+    got_nk = score_halving(Greedy(room=8), rows(1, 7, 3), classes=2, most=8)
+    assert got_nk[[0, 2], 0].tolist() == [1, 3]
+    assert np.isnan(got_nk[1]).all()
+
+
+def test_halves_of_different_shapes_are_nan() -> None:
+    class Odd(SmallEngine):
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            return np.pad(super().score(batch_nhwc), ((0, 0), (0, 1)))
+
+    got_nk = score_halving(Odd(room=8), rows(1, 255, 3, 4), classes=2, most=8)
+    assert got_nk.shape == (4, 2)
+    assert np.isnan(got_nk).all()
 
 
 def test_the_row_on_which_the_network_raises_is_nan_and_the_others_are_scored() -> None:

@@ -20,7 +20,12 @@ def test_a_fetch_waits_for_what_comes_in_twenty_milliseconds(bytes_per_s: int, l
 
 def test_the_consumer_is_told_by_what_came_in_the_last_half_second() -> None:
     told = {"fetch_min_bytes": 1}
-    consumer = SimpleNamespace(_fetcher=SimpleNamespace(config=told))
+    cluster = SimpleNamespace(leader_for_partition=lambda at: at.partition // 2)
+    consumer = SimpleNamespace(
+        _fetcher=SimpleNamespace(config=told),
+        _client=SimpleNamespace(cluster=cluster),
+        assignment=lambda: {TopicPartition("frames", number) for number in range(4)},
+    )
     pace = FetchPace()
 
     def poll(count: int, at: float) -> int:
@@ -30,6 +35,6 @@ def test_the_consumer_is_told_by_what_came_in_the_last_half_second() -> None:
 
     assert poll(1, 100.0) < 1000  # since long ago
     assert poll(10, 100.2) < 1000
-    assert poll(90, 100.5) == 200_000
-    assert poll(0, 100.9) == 200_000
+    assert poll(90, 100.5) == 100_000  # from each of two brokers
+    assert poll(0, 100.9) == 100_000
     assert poll(0, 101.0) == 1
