@@ -111,18 +111,15 @@ class EngineStage:
                 outcomes = self._score(batch, model, started)
             taken_s = self._clock.monotonic() - started
             # A batch that was shed whole says nothing of how long the network takes.
-            has_run = not all(isinstance(each, Shed) for each in outcomes)
-            if has_run:
+            ran = sum(not isinstance(each, Shed) for each in outcomes)
+            if ran:
+                bad = sum(isinstance(each, Rejected) for each in outcomes)
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-                self._note_health(model.identity.epoch, outcomes)
+                self.health.note(model.identity.epoch, ran, bad)
                 self._infer_s.observe(taken_s)
         self._observe(batch, outcomes, started)
-        self._assembler.recycle(batch, taken_s if has_run else None)
+        self._assembler.recycle(batch, taken_s if ran else None)
         self._outcomes.put(outcomes)
-
-    def _note_health(self, epoch: int, outcomes: Sequence[Outcome]) -> None:
-        ran = sum(not isinstance(each, Shed) for each in outcomes)
-        self.health.note(epoch, ran, sum(isinstance(each, Rejected) for each in outcomes))
 
     def _limit(self, model: ActiveModel) -> None:
         """Has batches filled no further than suits the model."""
@@ -231,7 +228,7 @@ def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc, classes: int)
     except (EngineOutOfMemory, EngineFailed):
         pass
     else:
-        return _failed(EngineFailed("it takes more memory than the device has"), classes)
+        return _failed("it takes more memory than the device has", classes)
     raise DeviceFull(
         f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
         " free some, or take another device (engine.device)"
@@ -265,7 +262,7 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int)
     return np.concatenate(scored)
 
 
-def _failed(error: EngineFailed, classes: int) -> LogitsNk:
+def _failed(why: EngineFailed | str, classes: int) -> LogitsNk:
     """What a frame gets on which the network raised."""
-    log.warning("the network raised an error on a frame: %s", error)
+    log.warning("the network raised an error on a frame: %s", why)
     return np.full((1, classes), np.nan, np.float32)

@@ -116,7 +116,6 @@ class ModelWatcher:
         except StopRequested:
             return
         except RestartNeeded:
-            log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
         except HeadraceError as error:
             self._refuse(active, version, error)
@@ -175,7 +174,12 @@ class ModelWatcher:
     def _take(self, active: ActiveModel, artifact: Artifact) -> None:
         """Makes a version ready and the active one."""
         began = self._clock.monotonic()
-        candidate = self._loader.load(artifact, active.identity.epoch + 1)
+        try:
+            candidate = self._loader.load(artifact, active.identity.epoch + 1)
+        except RestartNeeded:
+            version = artifact.manifest.version
+            log.error("the device failed while %s@%d was made ready", active.identity.name, version)
+            raise
         self._before = self._way_back(active, candidate)
         self._slot.exchange(candidate)
         new = candidate.identity
@@ -192,11 +196,9 @@ class ModelWatcher:
         is_same = candidate.content == active.content
         if candidate.identity.version < active.identity.version or is_same:
             return None
-        if self._health.complaint(active.identity.epoch):
-            return self._before
-        if not self._turns.has_run(active.identity.epoch):
-            return self._before
-        return _Before(active.identity, active.content)
+        epoch = active.identity.epoch
+        is_good = self._turns.has_run(epoch) and not self._health.complaint(epoch)
+        return _Before(active.identity, active.content) if is_good else self._before
 
     def _await_pause(self, epoch: int, began_mono_s: float) -> float:
         """Waits for the new model's first batch, which ends what frames can feel of the swap."""

@@ -138,6 +138,17 @@ def outage_and_kill(arena: Arena, results: LocalBroker, *, drain_s: float = 60) 
     is_true_within(arena.is_all_done, drain_s)
 
 
+def expire(arena: Arena, broker: LocalBroker, seconds: int) -> Headrace:
+    """A strict worker under load, whose rows can't be written while this broker is frozen."""
+    arena.is_strict = True
+    arena.feeder.feed(4000)
+    worker = arena.start(session_s=60)
+    arena.until_scored(500)
+    with broker.frozen():
+        threading.Event().wait(seconds)
+    return worker
+
+
 def plain_load(arena: Arena, *, drain_s: float = 20) -> None:
     """A backlog, and one worker."""
     arena.feeder.feed(1500)

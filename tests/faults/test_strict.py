@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import EXIT_FAILED, EXIT_RESTART
 from tests.faults.arena import Arena
 from tests.faults.devices import SLOW, WEDGED_COMMIT
-from tests.faults.scenarios import freeze, handover, kills, storm, zombie
+from tests.faults.scenarios import expire, freeze, handover, kills, storm, zombie
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
 
@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
+LONGER_THAN_A_RECORD_S = 12
 LONGER_THAN_A_TRANSACTION_S = 30
 """A transaction has up to 16 s, and the broker looks every ten."""
 
@@ -161,18 +162,13 @@ def test_7_a_worker_that_was_frozen_beyond_its_transactions_goes_on(strict: Aren
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("seconds", [12, LONGER_THAN_A_TRANSACTION_S])
+@pytest.mark.parametrize("seconds", [LONGER_THAN_A_RECORD_S, LONGER_THAN_A_TRANSACTION_S])
 def test_13_a_batch_that_expires_is_written_in_another_transaction(
     other: LocalBroker, tmp_path: Path, seconds: int
 ) -> None:
     """The broker is frozen under load, for longer than a record may take, or a transaction."""
     with Arena(other.address, tmp_path) as arena:
-        arena.is_strict = True
-        arena.feeder.feed(4000)
-        worker = arena.start(session_s=60)
-        arena.until_scored(500)
-        with other.frozen():
-            threading.Event().wait(seconds)
+        worker = expire(arena, other, seconds)
         arena.until_all_done()
         assert "writing them again" in worker.said()
         require_one_row_each(arena, f"strict-13-frozen-{seconds}")

@@ -8,7 +8,6 @@ written. Frozen, it lets records expire, and every other request is answered.
 from __future__ import annotations
 
 import contextlib
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,16 +19,17 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.faults.arena import Arena, is_true_within
-from tests.faults.test_strict import require_one_row_each
-from tests.flow.process import Headrace
+from tests.faults.scenarios import expire
+from tests.faults.test_strict import (
+    LONGER_THAN_A_RECORD_S,
+    LONGER_THAN_A_TRANSACTION_S,
+    require_one_row_each,
+)
 from tests.kafka.broker import LocalBroker
 from tests.kafka.tail import Tail
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.faults]
-
-LONGER_THAN_A_RECORD_S = 12
-LONGER_THAN_A_TRANSACTION_S = 30
 
 
 @pytest.fixture
@@ -77,17 +77,6 @@ def until_in_sync(first: LocalBroker, topic: str, brokers: int) -> None:
         KafkaAdminClient(bootstrap_servers=first.address, request_timeout_ms=2000)
     ) as admin:
         wait_until(is_so, 60)
-
-
-def expire(arena: Arena, second: LocalBroker, seconds: int) -> Headrace:
-    """A strict worker under load, whose rows can't be written for so long."""
-    arena.is_strict = True
-    arena.feeder.feed(4000)
-    worker = arena.start(session_s=60)
-    arena.until_scored(500)
-    with second.frozen():
-        threading.Event().wait(seconds)
-    return worker
 
 
 @pytest.mark.parametrize("seconds", [LONGER_THAN_A_RECORD_S, LONGER_THAN_A_TRANSACTION_S])
