@@ -75,3 +75,14 @@ def test_those_who_ask_meanwhile_get_the_answer_that_is_being_made_however_long_
         answers = list(scrapers.map(scrapes.answer, [""] * 8))
     assert asked.times <= 2  # a thread may begin late
     assert len({text for text, _ in answers}) == asked.times
+
+
+def test_what_is_kept_is_given_without_waiting_for_who_makes_another() -> None:
+    asked, clock, scrapes = made()
+    assert scrapes.kept("") is None
+    first = scrapes.answer("")
+    assert scrapes.kept("") == first
+    assert scrapes.kept(OPEN_METRICS) is None
+    clock.advance(0.11)
+    assert scrapes.kept("") is None
+    assert asked.times == 1
