@@ -18,6 +18,18 @@ class Section(BaseModel):
     )
 
 
+def one_or_many(value: object) -> object:
+    """One text may stand alone; the environment takes several as a JSON array."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("["):
+        return (value,) if value else ()
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as cause:
+        raise ValueError("expected one text, or a JSON array of them") from cause
+
+
 class ModelSettings(Section):
     """Which model scores, and where it comes from."""
 
@@ -28,6 +40,18 @@ class ModelSettings(Section):
     watch_interval_s: float = Field(
         default=1.0, gt=0, description="seconds between looks at the alias for a new version"
     )
+    trusted_keys: tuple[str, ...] = Field(
+        default=(),
+        description="public keys, `ed25519:…` or a PEM file's path each; with any, only versions "
+        "that one of them signed may score",
+    )
+    state_folder: str = Field(
+        default="",
+        description="folder, one for a registry, that keeps the newest signed version taken, so "
+        "that a restarted worker refuses an older one too; empty: remembered while it runs",
+    )
+
+    _several = field_validator("trusted_keys", mode="before")(one_or_many)
 
 
 class IntakeSettings(Section):
@@ -214,15 +238,4 @@ class Settings(Section):
         default="info", description="the least important log lines that are written, on stderr"
     )
 
-    @field_validator("sources", "sinks", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        """One URL may stand alone; the environment takes several as a JSON array."""
-        if not isinstance(value, str):
-            return value
-        if not value.startswith("["):
-            return (value,)
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as cause:
-            raise ValueError("expected one URL, or a JSON array of them") from cause
+    _several = field_validator("sources", "sinks", mode="before")(one_or_many)

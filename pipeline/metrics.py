@@ -22,6 +22,8 @@ SWAP_RESULTS = (
     "rolled_back",
     "missing",
     "incomplete",
+    "untrusted",
+    "replayed",
     "corrupt",
     "incompatible",
     "wrong_on_golden",

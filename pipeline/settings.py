@@ -43,6 +43,7 @@ OPTIONS: Mapping[str, str] = {
 
 OTHER_VARIABLES: Mapping[str, str] = {
     "HEADRACE_CONFIG": "the settings file, as `-c`",
+    "HEADRACE_SIGNING_PASSPHRASE": "of a private key that signs models",
     "HEADRACE_CHROMIUM": "the browser that the tests of the page use",
 }
 """Variables that are no settings; ``HEADRACE_TEST_…`` are the tests'."""

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from pipeline.artifact.names import parse_model, version_of
-from pipeline.artifact.registry import Registry
+from pipeline.artifact.followed import Followed
 from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import Channel
@@ -190,10 +189,9 @@ class Worker:
         """Makes the model ready and starts all threads, the last stage first."""
         settings = self._settings
         loader = Loader.of(settings, self._clock, self._stop.is_set)
-        registry = Registry(settings.model.registry)
-        name, selector = parse_model(settings.model.name)
-        artifact = registry.read(name, registry.resolve(name, selector))
-        active = ActiveSlot(loader.load(artifact, epoch=1))
+        followed = Followed.of(settings.model)
+        active = ActiveSlot(loader.load(followed.read(followed.version()), epoch=1))
+        followed.took(active.model.identity.version)
         spec, sizes = active.model.contract.preprocess, tuple(active.model.infer_s)
         max_ages_s = [each.info.max_age_s for each in self._sources if each.info.max_age_s]
         # One batch is computed while the next one fills; a third one smooths a lossless stream,
@@ -209,7 +207,7 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
-        self._watcher = ModelWatcher(registry, selector, active, loader, engine, self.metrics)
+        self._watcher = ModelWatcher(followed, active, loader, engine, self.metrics)
         self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
         pool = DecodePool(spec, limits, self._clock, self._waiting, assembler, self._outcomes)
@@ -226,7 +224,7 @@ class Worker:
         self._crew.start("engine", engine.run)
         threads = settings.decode.threads or default_decode_threads(usable_cores())
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
-        if version_of(selector) is None:
+        if followed.is_alias:
             self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
         while not engine.begun.wait(_LOOK_S):
             if self._stop.is_set():  # asked for, or the engine failed

@@ -127,7 +127,7 @@ def train_and_publish(
         elapsed_s = time.monotonic() - started
         if policy.wants(evaluation.accuracy, elapsed_s):
             draft = _draft(target.name, training, data, evaluation, train_loss)
-            manifest = target.registry.publish(draft, aliases=target.aliases)
+            manifest = target.publish(draft)
             on_published(
                 Publication(manifest, evaluation.accuracy, round_number, len(train), elapsed_s)
             )

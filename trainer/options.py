@@ -10,7 +10,9 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from pipeline.artifact.manifest import Contract
+from pipeline.artifact.artifact import Draft
+from pipeline.artifact.keys import SigningKey
+from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import LATEST, check_alias, check_name
 from pipeline.artifact.registry import Registry
 from pipeline.errors import ConfigError
@@ -20,21 +22,35 @@ from trainer.served import Rgb
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an artifact goes. Checked when made, so that nobody trains first and fails then.
+    """Where an artifact goes, and whose signature it gets. Checked when made, so that nobody trains
+    first and fails then.
 
     Raises:
-        ConfigError: a name or alias can't be one, or the registry's protocol is unknown.
+        ConfigError: a name or alias can't be one, the registry's protocol is unknown, or there is
+            no such key.
     """
 
     name: str
     registry: Registry
     aliases: tuple[str, ...]
+    key: SigningKey | None = None
 
     @classmethod
-    def of(cls, name: str, registry_url: str, aliases: list[str]) -> Target:
-        """``latest`` always moves; ``aliases`` move besides."""
+    def of(
+        cls, name: str, registry_url: str, aliases: list[str], key: Path | None = None
+    ) -> Target:
+        """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file."""
         checked = tuple(dict.fromkeys([LATEST, *(check_alias(alias) for alias in aliases)]))
-        return cls(check_name(name), Registry(registry_url), checked)
+        signs = None if key is None else SigningKey.read(key)
+        return cls(check_name(name), Registry(registry_url), checked, signs)
+
+    def publish(self, draft: Draft) -> Manifest:
+        """Makes a new version of ``draft`` there.
+
+        Raises:
+            ArtifactRefused: see ``Registry.publish``.
+        """
+        return self.registry.publish(draft, self.aliases, self.key)
 
 
 def check_task(task: str) -> None:

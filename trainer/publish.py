@@ -56,9 +56,7 @@ def publish(job: PublishJob) -> Manifest:
         contract=Contract.of(labels, job.spec),
         notes={"source": os.fsencode(Path(job.file).name).decode(errors="backslashreplace")},
     )
-    return job.target.registry.publish(
-        make_draft(served, pictures_nhwc, about), aliases=job.target.aliases
-    )
+    return job.target.publish(make_draft(served, pictures_nhwc, about))
 
 
 def make_pictures(spec: PreprocessSpec) -> BatchNhwc:

@@ -156,4 +156,4 @@ def _publish(job: TrainJob, target: Target, data: SplitData, result: FitResult) 
         },
     )
     draft = make_draft(result.served, golden_samples(data.heldout), about)
-    return target.registry.publish(draft, aliases=target.aliases)
+    return target.publish(draft)

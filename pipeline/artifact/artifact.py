@@ -17,7 +17,15 @@ from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
 RefusalReason: TypeAlias = Literal[
-    "missing", "incomplete", "corrupt", "incompatible", "wrong_on_golden", "no_room", "unreachable"
+    "missing",
+    "incomplete",
+    "untrusted",
+    "replayed",
+    "corrupt",
+    "incompatible",
+    "wrong_on_golden",
+    "no_room",
+    "unreachable",
 ]
 """The reasons that an ``ArtifactRefused`` gives: a closed set, as they label a metric."""
 
@@ -104,3 +112,19 @@ class Draft:
     golden_tolerance: float = 1e-3
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Draft:
+        """What an artifact was made from, but for version and time."""
+        manifest = artifact.manifest
+        return cls(
+            name=manifest.name,
+            model=artifact.model,
+            golden=artifact.golden,
+            contract=manifest.contract,
+            exported_by=manifest.exported_by,
+            torch_version=manifest.torch_version,
+            golden_tolerance=manifest.golden_tolerance,
+            metrics=manifest.metrics,
+            notes=manifest.notes,
+        )

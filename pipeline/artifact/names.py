@@ -9,6 +9,9 @@ from pipeline.errors import ConfigError
 LATEST = "latest"
 """The alias that a publish moves and that a model's bare name stands for."""
 
+COPY_NOTE = "copy_of_version"
+"""The note of a version that was published again: which one's bytes it has."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 

@@ -1,6 +1,7 @@
 """How a version comes to be, in an order that a death at any point can't harm.
 
-    claim the number → model, golden, Triton's config → manifest → Triton's at the model → aliases
+    claim the number → model, golden, Triton's config, signature → manifest
+        → Triton's at the model → aliases
 
 Each step is durable before the next begins. Without its manifest a version isn't there; its number
 stays taken, so nobody ever writes into what another left behind.
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from pipeline.artifact.artifact import Artifact, Draft
+from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import (
     GOLDEN_FILE,
     MANIFEST_FILE,
@@ -24,14 +26,18 @@ from pipeline.artifact.manifest import (
 )
 from pipeline.artifact.names import version_of
 from pipeline.artifact.parse import check_preprocess, parse_manifest
+from pipeline.artifact.signature import SIGNATURE_FILE, sign
 from pipeline.artifact.storage import MOST_ALIAS_BYTES, Storage
 from pipeline.artifact.triton import config_pbtxt
 from pipeline.artifact.verify import check_golden_shapes
 from pipeline.errors import ArtifactRefused
 
 
-def publish_version(storage: Storage, draft: Draft, aliases: tuple[str, ...]) -> Manifest:
-    """Writes a new version and moves ``aliases`` forwards to it. Names are valid already.
+def publish_version(
+    storage: Storage, draft: Draft, aliases: tuple[str, ...], key: SigningKey | None = None
+) -> Manifest:
+    """Writes a new version, signed by ``key`` where one is given, and moves ``aliases`` forwards to
+    it. Names are valid already.
 
     Raises:
         ArtifactRefused: the draft contradicts itself; nothing was written.
@@ -46,7 +52,10 @@ def publish_version(storage: Storage, draft: Draft, aliases: tuple[str, ...]) ->
     storage.write(f"{folder}/{MODEL_FILE}", draft.model)
     storage.write(f"{folder}/{GOLDEN_FILE}", golden)
     storage.write(f"{folder}/{TRITON_FILE}", triton)
-    storage.write(f"{folder}/{MANIFEST_FILE}", _manifest_json(manifest))
+    written = _manifest_json(manifest)
+    if key is not None:
+        storage.write(f"{folder}/{SIGNATURE_FILE}", sign(written, key))
+    storage.write(f"{folder}/{MANIFEST_FILE}", written)
     with storage.locked(draft.name):
         storage.write(f"{draft.name}/{TRITON_FILE}", triton)
     for alias in aliases:

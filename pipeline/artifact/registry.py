@@ -8,16 +8,33 @@ alias and whose whole content is a number is one.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 
-from pipeline.artifact.artifact import Artifact, Draft, Golden
+from pipeline.artifact.artifact import Artifact, Draft
+from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
-from pipeline.artifact.names import LATEST, check_alias, check_name, is_alias, is_name, version_of
+from pipeline.artifact.names import (
+    COPY_NOTE,
+    LATEST,
+    check_alias,
+    check_name,
+    is_alias,
+    is_name,
+    version_of,
+)
 from pipeline.artifact.parse import MOST_MANIFEST_BYTES, parse_manifest
 from pipeline.artifact.publish import move_alias, publish_version
+from pipeline.artifact.signature import (
+    MOST_SIGNATURE_BYTES,
+    NO_KEYS,
+    SIGNATURE_FILE,
+    TrustedKeys,
+    sign,
+)
 from pipeline.artifact.storage import MOST_ALIAS_BYTES, Entry, open_storage
-from pipeline.artifact.verify import check_golden_shapes
+from pipeline.artifact.unpack import unpack
+from pipeline.config import ModelSettings
 from pipeline.errors import ArtifactRefused
 
 _MOST_GOLDEN_BYTES = 1 << 30
@@ -30,10 +47,11 @@ class Registry:
 
     Thread-safe: it holds no state but the storage. Every method may block on I/O, raises
     ``ConfigError`` for a name that can't be one, and ``ArtifactRefused`` with ``unreachable``
-    where the registry isn't there or can't be read.
+    where the registry isn't there or can't be read. With ``trusted`` keys it gives nothing of a
+    version that none of them signed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, trusted: TrustedKeys = NO_KEYS) -> None:
         """Reads nothing yet.
 
         Raises:
@@ -41,7 +59,17 @@ class Registry:
                 it is a file's path.
         """
         self.url = url
+        self._trusted = trusted
         self._storage = open_storage(url)
+
+    @classmethod
+    def of(cls, settings: ModelSettings) -> Registry:
+        """The one that a worker with these settings reads.
+
+        Raises:
+            ConfigError: see ``__init__`` and ``TrustedKeys.of``.
+        """
+        return cls(settings.registry, TrustedKeys.of(settings.trusted_keys))
 
     def models(self) -> list[str]:
         """The names that have at least one complete version, sorted."""
@@ -95,10 +123,12 @@ class Registry:
         """A version's manifest, checked against its schema and its path.
 
         Raises:
-            ArtifactRefused: ``missing``, ``incomplete``, ``corrupt``, or ``incompatible``: of a
-                schema that this Headrace doesn't know.
+            ArtifactRefused: ``missing``, ``incomplete``, ``untrusted``, ``corrupt``, or
+                ``incompatible``: of a schema that this Headrace doesn't know.
         """
         content = self._read(check_name(name), version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
+        if self._trusted:
+            self._trusted.check(f"{name}@{version}", content, self._signature(name, version))
         return parse_manifest(content, name, version)
 
     def read(self, name: str, version: int) -> Artifact:
@@ -111,17 +141,12 @@ class Registry:
         manifest = self.manifest(name, version)
         model = self._read(name, version, MODEL_FILE, manifest.size_bytes)
         packed = self._read(name, version, GOLDEN_FILE, _MOST_GOLDEN_BYTES)
-        what = f"{name}@{version}"
-        if len(model) != manifest.size_bytes:
-            raise _altered(f"{MODEL_FILE} of {what}", f"{len(model)} bytes", manifest.size_bytes)
-        _check_digest(f"{MODEL_FILE} of {what}", model, manifest.sha256)
-        _check_digest(f"{GOLDEN_FILE} of {what}", packed, manifest.golden_sha256)
-        artifact = Artifact(manifest, model, Golden.from_bytes(packed))
-        check_golden_shapes(manifest, artifact)
-        return artifact
+        return unpack(manifest, model, packed)
 
-    def publish(self, draft: Draft, aliases: tuple[str, ...] = (LATEST,)) -> Manifest:
-        """Makes a new version of ``draft`` and then moves ``aliases`` to it.
+    def publish(
+        self, draft: Draft, aliases: tuple[str, ...] = (LATEST,), key: SigningKey | None = None
+    ) -> Manifest:
+        """Makes a new version of ``draft``, signed by ``key``, and then moves ``aliases`` to it.
 
         A crash at any point leaves either nothing that a reader sees, or the whole version. An
         alias that already stands for a later version (of a faster publisher) stays there.
@@ -133,9 +158,38 @@ class Registry:
         for alias in aliases:
             check_alias(alias)
         try:
-            return publish_version(self._storage, draft, aliases)
+            return publish_version(self._storage, draft, aliases, key)
         except OSError as cause:
             raise self._unreachable(draft.name, cause) from cause
+
+    def publish_again(
+        self, name: str, version: int, aliases: tuple[str, ...], key: SigningKey
+    ) -> Manifest:
+        """Makes a new version of an older one's bytes: the way back for workers with trusted keys,
+        to whom versions only rise.
+
+        Raises:
+            ArtifactRefused: as ``read`` and ``publish``.
+        """
+        draft = Draft.of(self.read(name, version))
+        draft = replace(draft, notes={**draft.notes, COPY_NOTE: str(version)})
+        return self.publish(draft, aliases, key)
+
+    def sign(self, name: str, version: int, key: SigningKey) -> None:
+        """Puts ``key``'s signature beside a version's manifest, in place of another's. Every byte
+        is read and hashed first: one signs what is there.
+
+        Raises:
+            ArtifactRefused: as ``read``.
+        """
+        self.read(name, version)
+        content = self._read(name, version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
+        with self._reaching(f"{name}@{version}"):
+            self._storage.write(f"{name}/{version}/{SIGNATURE_FILE}", sign(content, key))
+
+    def is_signed(self, name: str, version: int) -> bool:
+        """Whether there is a signature, whoever's it is."""
+        return self._signature(name, version) is not None
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Lets ``alias`` stand for a complete version, forwards or back. Atomic and durable.
@@ -192,6 +246,14 @@ class Registry:
                     f"{name}@{version} in {self.url} has no {file}: publish the model again",
                 ) from cause
 
+    def _signature(self, name: str, version: int) -> bytes | None:
+        with self._reaching(f"{name}@{version}"):
+            try:
+                path = f"{name}/{version}/{SIGNATURE_FILE}"
+                return self._storage.read(path, MOST_SIGNATURE_BYTES)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+
     def _absent_version(self, name: str, version: int, selector: str) -> ArtifactRefused:
         """``incomplete`` where a version's folder has no manifest, ``missing`` without a folder."""
         if any(each.name == str(version) and each.is_folder for each in self._entries(name)):
@@ -242,15 +304,3 @@ class Registry:
 def _text(content: bytes) -> str:
     """An alias file's content without its line end; what isn't ASCII is no number either."""
     return content.decode("ascii", "replace").strip()
-
-
-def _check_digest(what: str, content: bytes, expected: str) -> None:
-    got = hashlib.sha256(content).hexdigest()
-    if got != expected:
-        raise _altered(what, f"sha256 {got}", expected)
-
-
-def _altered(what: str, got: str, expected: object) -> ArtifactRefused:
-    return ArtifactRefused(
-        "corrupt", f"{what} has {got}, expected {expected} as its manifest says: publish it again"
-    )

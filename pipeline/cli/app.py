@@ -54,6 +54,7 @@ VERBS = (
     Verb("train", "pipeline.cli.train:train", "Train a network, and publish it if told."),
     Verb("publish", "pipeline.cli.publish:publish", "Make a network of your own an artifact."),
     Verb("models", "pipeline.cli.models:app", "List, show, verify, promote and roll back models."),
+    Verb("keys", "pipeline.cli.keys:app", "Make and show the keys that sign models."),
     Verb("check", "pipeline.cli.check:check", "Try sources, sinks and model; say what would run."),
     Verb("config", "pipeline.cli.config:config", "Show the settings and where each came from."),
     Verb("bench", "pipeline.cli.bench:app", "Measure the worker beside what it replaces."),

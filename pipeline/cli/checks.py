@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.artifact.names import parse_model, version_of
-from pipeline.artifact.registry import Registry
+from pipeline.artifact.followed import Followed
 from pipeline.cli.listening import check_listens
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
@@ -238,12 +237,11 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
     """Reads, verifies and loads it, runs its golden inputs and warms every bucket."""
     if not settings.model.name:
         raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
-    name, selector = parse_model(settings.model.name)
-    registry = Registry(settings.model.registry)
-    artifact = registry.read(name, registry.resolve(name, selector))
+    followed = Followed.of(settings.model)
+    artifact = followed.read(followed.version())
     model = Loader.of(settings, SystemClock()).load(artifact, epoch=1)
     try:
-        return _describe_model(model, version_of(selector) is None, would_run)
+        return _describe_model(model, followed.is_alias, would_run)
     finally:
         model.engine.close()
 

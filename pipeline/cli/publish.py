@@ -46,6 +46,9 @@ def publish(
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
     ] = None,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign it with this private key.")
+    ] = None,
     registry: Annotated[
         str,
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
@@ -68,7 +71,7 @@ def publish(
     manifest = run_job(
         PublishJob(
             file=file,
-            target=Target.of(name, registry, alias or []),
+            target=Target.of(name, registry, alias or [], sign),
             spec=make_spec(size, resize=resize, interpolation=interpolation, decode=decode),
             normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
             weights=weights,

@@ -45,6 +45,9 @@ def train(
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
     ] = None,
+    sign: Annotated[
+        Path | None, typer.Option(metavar="KEY", help="Sign it with this private key.")
+    ] = None,
     registry: Annotated[
         str,
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
@@ -70,6 +73,7 @@ def train(
         ("--momentum", momentum is not None and optimizer != "sgd", "--optimizer sgd"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
+        ("--sign", sign is not None and publish is None, "--publish NAME"),
     ):
         if is_idle:
             raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
@@ -94,7 +98,7 @@ def train(
         workers=workers,
         device=choose_device(device),
     )
-    target = Target.of(publish, registry, alias or []) if publish else None
+    target = Target.of(publish, registry, alias or [], sign) if publish else None
     spec = make_spec(size)
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(TrainJob(data, spec, settings, run, resume, samples, target))

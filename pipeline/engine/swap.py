@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipeline.artifact.artifact import Artifact
+from pipeline.artifact.followed import Followed
 from pipeline.artifact.names import LATEST
-from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
@@ -31,6 +31,9 @@ _PASSING = frozenset({"unreachable", "missing", "incomplete"})
 _AGAIN_S = 60.0
 """Until a version for which the device had no memory, or the way back, is tried again: to try costs
 the active model some of its speed."""
+
+_MENDABLE = frozenset({"no_room", "untrusted"})
+"""Refusals that others may mend, by more memory or a signature: tried again every ``_AGAIN_S``."""
 
 _QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
 """Refusals for what the artifact is: its content is refused under any version."""
@@ -54,15 +57,14 @@ class ModelWatcher:
 
     def __init__(
         self,
-        registry: Registry,
-        selector: str,
+        followed: Followed,
         slot: ActiveSlot,
         loader: Loader,
         stage: EngineStage,
         metrics: Metrics,
     ) -> None:
-        self._registry = registry
-        self._selector = selector
+        self._followed = followed
+        self._registry = followed.registry
         self._slot = slot
         self._loader = loader
         self._turns = stage.turns
@@ -107,7 +109,7 @@ class ModelWatcher:
         try:
             if self._rolls_back(active):
                 return
-            version = self._registry.resolve(active.identity.name, self._selector)
+            version = self._followed.version()
             if version == active.identity.version:
                 self._forget_refusal()
             elif self._may_try(version) and not self._slot.is_one_leaving:
@@ -139,7 +141,8 @@ class ModelWatcher:
                 f"sha256 {manifest.sha256} was refused before; publish another model",
             )
         check_compatible(manifest.contract, active.contract)
-        self._take(active, self._registry.read(name, version))
+        self._take(active, self._followed.read(version))
+        self._followed.took(version)
 
     def _rolls_back(self, active: ActiveModel) -> bool:
         """Goes back to the model before where the active one's outputs ask for it; whether it did.
@@ -214,13 +217,13 @@ class ModelWatcher:
         complaint = f"{version} {reason} {error}"
         if reason not in _PASSING:
             self._refused_version = version
-            may_mend = reason == "no_room"
+            may_mend = reason in _MENDABLE
             self._again_mono_s = self._clock.monotonic() + _AGAIN_S if may_mend else math.inf
         if complaint == self._last_complaint:
             return
         self._last_complaint = complaint
         sha256 = self._quarantine(active.identity.name, version, reason)
-        wanted = version or self._selector or LATEST
+        wanted = version or self._followed.selector or LATEST
         log.warning("%s@%s is refused: %s", active.identity.name, wanted, error)
         refused = ModelIdentity(active.identity.name, version, sha256, active.identity.epoch)
         self._tell(refused, reason, detail=str(error))

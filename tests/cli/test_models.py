@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.artifact.artifact import Golden
+from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import MODEL_FILE
 from pipeline.artifact.registry import Registry
 from pipeline.cli.models import app
@@ -161,6 +162,71 @@ def test_rollback_of_an_alias_that_is_not_there_names_those_that_are(registry: R
         _run(registry, "rollback", "tiny", "--alias", "prod")
     with pytest.raises(ArtifactRefused, match="no model 'other'"):
         _run(registry, "rollback", "other")
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    SigningKey.new().write(tmp_path / "publisher")
+    return tmp_path / "publisher"
+
+
+def test_a_version_is_signed_and_held_to_it(registry: Registry, key: Path) -> None:
+    public = f"{key}.pub"
+    with pytest.raises(ArtifactRefused, match="isn't signed"):
+        _run(registry, "verify", "tiny@2", "--trusted-key", public)
+    signed = _json(registry, "sign", "tiny@2", "--key", str(key))
+    assert signed == {"name": "tiny", "version": 2, "key": str(SigningKey.read(key).public)}
+    said = _run(registry, "verify", "tiny@2", "--trusted-key", signed["key"])
+    assert "signed by a trusted key" in said
+    assert _json(registry, "verify", "tiny@2")["trusted"] is False
+
+
+def test_what_is_not_sound_is_not_signed(registry: Registry, key: Path) -> None:
+    path = Path(registry.url) / "tiny" / "3" / MODEL_FILE
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactRefused, match="sha256"):
+        _run(registry, "sign", "tiny@3", "--key", str(key))
+    assert not registry.is_signed("tiny", 3)
+
+
+def test_a_rollback_for_workers_with_trusted_keys_publishes_the_older_bytes_anew(
+    registry: Registry, key: Path
+) -> None:
+    for version in (1, 2, 3):
+        registry.sign("tiny", version, SigningKey.read(key))
+    moved = _json(registry, "rollback", "tiny", "--sign", str(key))
+    assert moved == {
+        "name": "tiny",
+        "alias": "latest",
+        "version": 4,
+        "previous": 3,
+        "copy_of_version": 2,
+    }
+    assert registry.manifest("tiny", 4).sha256 == registry.manifest("tiny", 2).sha256
+    _run(registry, "verify", "tiny", "--trusted-key", f"{key}.pub")
+    # Once more is further back, not to what was left.
+    assert _json(registry, "rollback", "tiny", "--sign", str(key))["copy_of_version"] == 1
+    with pytest.raises(ArtifactRefused, match="no lower complete version"):
+        _run(registry, "rollback", "tiny", "--sign", str(key))
+
+
+def test_a_rollback_without_a_key_says_who_refuses_it(registry: Registry, key: Path) -> None:
+    registry.sign("tiny", 2, SigningKey.read(key))
+    ran = CliRunner().invoke(
+        app, ["rollback", "tiny", "--registry", registry.url], catch_exceptions=False
+    )
+    assert "workers with trusted keys refuse tiny@2" in ran.stderr
+    assert registry.resolve("tiny") == 2
+
+
+def test_promote_signs_what_goes_forwards(registry: Registry, key: Path) -> None:
+    for version in (1, 3):
+        arguments = ("promote", f"tiny@{version}", "--alias", "prod", "--sign", str(key))
+        assert _json(registry, *arguments)["version"] == version
+        assert registry.is_signed("tiny", version)
+    back = _json(registry, "promote", "tiny@2", "--alias", "prod", "--sign", str(key))
+    assert (back["version"], back["copy_of_version"]) == (4, 2)
+    assert registry.aliases("tiny") == {"latest": 3, "prod": 4}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 from kafka.errors import KafkaError
 
+from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.config import IntakeSettings
@@ -36,6 +37,7 @@ WINDOW = IntakeSettings().max_frames + IntakeSettings().poll_frames + 500
 those between two commits and on the way of one, some thousand a second on a busy machine."""
 
 FIRST_MODEL = 17
+_TRUSTED_KEYS = "HEADRACE_MODEL__TRUSTED_KEYS"
 _EXPERIMENT = {"HEADRACE_KAFKA__EXPERIMENTAL_STRICT": "true"}
 
 
@@ -68,6 +70,7 @@ class Arena:
         self._folder = folder
         self.plants = plants
         self.is_strict = False
+        self.key: SigningKey | None = None
         self._slots: dict[Headrace, int] = {}
         self._results_at = results_at or servers
         self._seen_at = seen_at or {}
@@ -83,13 +86,26 @@ class Arena:
     def publish(self, constant: int, *, fails: bool = False) -> str:
         """Publishes the network with this constant as the latest, or with ``fails`` one that is bad
         on live frames alone; gives its digest."""
-        digest = publish_network(self.registry, constant, fails=fails).sha256
+        digest = publish_network(self.registry, constant, fails=fails, key=self.key).sha256
         self.models[digest] = constant
         return digest
 
+    def trust_none_but_ours(self) -> None:
+        """From now on workers take what is signed by the arena's key alone, and that is all that
+        ``publish`` published or will."""
+        self.key = SigningKey.new()
+        there = Registry(self.registry)
+        for version in there.versions(NAME):
+            there.sign(NAME, version, self.key)
+
+    def intrude(self, constant: int, key: SigningKey | None = None) -> None:
+        """Publishes as somebody else would who may write to the registry: a row of this network is
+        a wrong model's."""
+        publish_network(self.registry, constant, key=key)
+
     def publish_altered(self, constant: int, holds: int) -> None:
         """Publishes one network as the latest, with another's bytes in its file."""
-        manifest = publish_network(self.registry, constant, aliases=())
+        manifest = publish_network(self.registry, constant, aliases=(), key=self.key)
         self.models[manifest.sha256] = constant
         folder = self._folder / "registry" / NAME / str(manifest.version)
         (folder / "model.pt").write_bytes(network_bytes(holds))
@@ -111,13 +127,17 @@ class Arena:
             *("worker", "--source", self._as_seen(source)),
             *("--sink", self._as_seen(f"kafka://{self._results_at}/{self.topics.results}")),
             *("--model", NAME, "--registry", self.registry, "--port", "0", "--json", *more),
-            env={**_EXPERIMENT, **(env or {})} if self.is_strict else env,
+            env={**self._environment(), **(env or {})},
             plants=self.plants,
             inside=inside,
         )
         self.workers.append(worker)
         self._slots[worker] = slot
         return worker
+
+    def _environment(self) -> Mapping[str, str]:
+        trusted = {} if self.key is None else {_TRUSTED_KEYS: str(self.key.public)}
+        return {**(_EXPERIMENT if self.is_strict else {}), **trusted}
 
     def _as_seen(self, url: str) -> str:
         for own, workers in self._seen_at.items():

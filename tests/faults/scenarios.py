@@ -167,6 +167,18 @@ def altered_model(arena: Arena) -> None:
     is_true_within(arena.is_all_done, 20)
 
 
+def intruded_model(arena: Arena) -> None:
+    """Somebody without a key publishes a version, under load."""
+    pause = threading.Event()
+    arena.trust_none_but_ours()
+    arena.start().until_ready()
+    arena.feeder.feed(300)
+    arena.intrude(100)
+    pause.wait(3)  # three looks of the watcher
+    arena.feeder.feed(300)
+    is_true_within(arena.is_all_done, 20)
+
+
 def refused_results(arena: Arena) -> None:
     """A topic that takes no record as large as a result: the worker ends, or takes it for done."""
     admin = KafkaAdminClient(bootstrap_servers=arena.topics.servers)

@@ -1,4 +1,5 @@
-"""Rows 15, 16 and 20 of the matrix: devices that fail, outputs that are none, swaps."""
+"""Rows 15 to 18 and 20 of the matrix: devices that fail, outputs that are none, models that nobody
+should take, swaps."""
 
 from __future__ import annotations
 
@@ -8,10 +9,14 @@ import threading
 import httpx
 import pytest
 
+from pipeline.artifact.keys import SigningKey
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.registry import Registry
 from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
-from tests.faults.scenarios import altered_model, swaps
-from tests.flow.process import samples
+from tests.faults.oracle.networks import NAME
+from tests.faults.scenarios import altered_model, intruded_model, swaps
+from tests.flow.process import Headrace, samples
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -131,3 +136,29 @@ def test_17_a_file_that_is_not_what_its_manifest_says_is_refused(arena: Arena) -
     arena.stop_all()
     verdict = arena.verdict("17-altered", has_all_summaries=True, has_one_worker=True)
     assert (verdict.broken, verdict.models) == ([], 1)
+
+
+def test_18_models_that_no_trusted_key_signed_and_older_ones_are_refused(arena: Arena) -> None:
+    """By somebody who may write to the registry: unsigned, signed by another key, a signed one's
+    file exchanged, and an older one that was good once."""
+    intruded_model(arena)
+    worker = arena.workers[0]
+    arena.intrude(101, SigningKey.new())
+    wait_until(lambda: refused(worker, "untrusted") == 2)
+    arena.publish_altered(102, holds=201)
+    wait_until(lambda: refused(worker, "corrupt") == 1)
+    arena.publish(19)
+    wait_until(lambda: 19 in arena.scoring_models() or not arena.feeder.feed(50), 30)
+    Registry(arena.registry).set_alias(NAME, LATEST, 1)
+    wait_until(lambda: refused(worker, "replayed") == 1)
+    arena.feeder.feed(300)
+    arena.until_all_done()
+    arena.stop_all()
+    verdict = arena.verdict("18-untrusted", has_all_summaries=True, has_one_worker=True)
+    assert (verdict.broken, verdict.models) == ([], 2)
+
+
+def refused(worker: Headrace, reason: str) -> float:
+    """How many versions this worker refused for that."""
+    text = httpx.get(f"{worker.url()}metrics").text
+    return samples(text)[f'headrace_model_swaps_total{{result="{reason}"}}']

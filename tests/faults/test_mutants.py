@@ -42,6 +42,7 @@ MUTANTS = {
     ),
     "name_the_newest_model": Case(lambda arena: scenarios.swaps(arena, times=8), "wrong_model"),
     "reuse_rows_early": Case(scenarios.plain_load, "wrong_frame"),
+    "skip_the_signature": Case(scenarios.intruded_model, "wrong_model"),
     "trust_the_manifest": Case(scenarios.altered_model, "wrong_model"),
 }
 

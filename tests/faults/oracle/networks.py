@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.artifact.artifact import Draft, Golden
+from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
@@ -93,9 +94,14 @@ def expected_logits(inputs_nhwc: np.ndarray, constant: int) -> np.ndarray:
 
 
 def publish_network(
-    registry: str, constant: int, aliases: tuple[str, ...] = (LATEST,), *, fails: bool = False
+    registry: str,
+    constant: int,
+    aliases: tuple[str, ...] = (LATEST,),
+    *,
+    fails: bool = False,
+    key: SigningKey | None = None,
 ) -> Manifest:
-    """Publishes the network with this constant as the next version of ``NAME``."""
+    """Publishes the network with this constant as the next version of ``NAME``, and signs it."""
     inputs_nhwc = np.random.default_rng(constant).integers(0, 256, (4, 24, 24, 3), np.uint8)
     draft = Draft(
         name=NAME,
@@ -106,7 +112,7 @@ def publish_network(
         torch_version=torch.__version__,
         metrics={"accuracy": 0.5},
     )
-    return Registry(registry).publish(draft, aliases)
+    return Registry(registry).publish(draft, aliases, key)
 
 
 def reveal(body: dict) -> Revealed | None:

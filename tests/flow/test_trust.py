@@ -1,0 +1,155 @@
+"""A worker that takes only what a trusted key signed, and nothing older than what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.artifact.artifact import Golden
+from pipeline.artifact.keys import SigningKey
+from pipeline.artifact.signature import SIGNATURE_FILE
+from pipeline.config import ModelSettings
+from pipeline.errors import ArtifactRefused
+from pipeline.worker import Worker
+from tests.artifacts import golden_inputs, publish_tiny, scripted, tiny_draft
+from tests.flow.rig import Rig
+from tests.support import noise_jpeg, wait_until
+
+KEY, OTHER = SigningKey.new(), SigningKey.new()
+
+
+@pytest.fixture
+def careful(rig: Rig) -> Callable[..., Worker]:
+    """Makes workers that trust ``KEY``; the registry's first version is signed by it."""
+    rig.registry.sign("tiny", 1, KEY)
+
+    def make(name: str = "tiny", **more: object) -> Worker:
+        model = ModelSettings.model_validate(
+            {
+                "name": name,
+                "registry": rig.registry.url,
+                "watch_interval_s": 0.02,
+                "trusted_keys": (str(KEY.public),),
+                **more,
+            }
+        )
+        return rig.worker(sources=[rig.memory([noise_jpeg(320, 240)], 10**9)], model=model)
+
+    return make
+
+
+def scoring(rig: Rig, worker: Worker) -> Worker:
+    rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    return worker
+
+
+def refusals(worker: Worker) -> list[str]:
+    return [each["result"] for each in worker.live.snapshot()["swaps"]]
+
+
+def version_of(worker: Worker) -> int:
+    model = worker.model()
+    return 0 if model is None else model.version
+
+
+def test_what_no_trusted_key_signed_never_scores(rig: Rig, careful: Callable[..., Worker]) -> None:
+    worker = scoring(rig, careful())
+    publish_tiny(rig.registry, bias=0.1)
+    wait_until(lambda: refusals(worker) == ["untrusted"])
+    rig.registry.publish(tiny_draft(bias=0.2), key=OTHER)
+    wait_until(lambda: refusals(worker) == ["untrusted"] * 2)
+    rig.registry.publish(tiny_draft(bias=0.3), ("other",), KEY)
+    changed = rig.folder / "registry" / "tiny" / "4" / "manifest.json"
+    changed.write_bytes(changed.read_bytes().replace(b"bright", b"BRIGHT"))
+    rig.registry.set_alias("tiny", "latest", 4)
+    wait_until(lambda: refusals(worker) == ["untrusted"] * 3)
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 50)
+    good = rig.registry.publish(tiny_draft(bias=0.4), key=KEY)
+    wait_until(lambda: version_of(worker) == good.version)
+    worker.stop()
+    wait_until(lambda: not rig.threads[0].is_alive())
+    assert {row["model"]["version"] for row in rig.rows()} == {1, good.version}
+    value = worker.metrics.registry.get_sample_value
+    assert value("headrace_model_swaps_total", {"result": "untrusted"}) == 3
+
+
+def test_an_older_signed_version_is_refused_and_the_same_bytes_signed_anew_are_taken(
+    rig: Rig, careful: Callable[..., Worker]
+) -> None:
+    worker = scoring(rig, careful())
+    rig.registry.publish(tiny_draft(bias=0.1), key=KEY)
+    wait_until(lambda: version_of(worker) == 2)
+    rig.registry.set_alias("tiny", "latest", 1)
+    wait_until(lambda: "replayed" in refusals(worker))
+    assert version_of(worker) == 2
+    rig.registry.publish_again("tiny", 1, ("latest",), KEY)
+    wait_until(lambda: version_of(worker) == 3)
+    model = worker.model()
+    assert model is not None
+    assert model.sha256 == rig.registry.manifest("tiny", 1).sha256
+
+
+def test_a_worker_that_starts_again_remembers_the_newest_version(
+    rig: Rig, careful: Callable[..., Worker], tmp_path: Path
+) -> None:
+    state = str(tmp_path / "state")
+    rig.registry.publish(tiny_draft(bias=0.1), key=KEY)
+    worker = scoring(rig, careful(state_folder=state))
+    assert version_of(worker) == 2
+    worker.stop()
+    wait_until(lambda: not rig.threads[0].is_alive())
+    rig.registry.set_alias("tiny", "latest", 1)
+    with pytest.raises(ArtifactRefused) as refused:
+        careful(state_folder=state).run()
+    assert refused.value.reason == "replayed"
+    # Its number in the settings is the operator's own word.
+    pinned = scoring(rig, careful("tiny@1", state_folder=state))
+    assert version_of(pinned) == 1
+
+
+def test_a_worker_does_not_start_on_an_unsigned_model(
+    rig: Rig, careful: Callable[..., Worker]
+) -> None:
+    (rig.folder / "registry" / "tiny" / "1" / SIGNATURE_FILE).unlink()
+    with pytest.raises(ArtifactRefused) as refused:
+        careful().run()
+    assert refused.value.reason == "untrusted"
+    assert not rig.out.exists() or not rig.rows()
+
+
+def test_an_unsigned_network_that_writes_a_file_is_never_run(
+    rig: Rig, careful: Callable[..., Worker], tmp_path: Path
+) -> None:
+    """A TorchScript file is a program: this one saves its input where it is told to."""
+    canary = tmp_path / "canary"
+
+    class Writing(torch.nn.Module):
+        def __init__(self, path: str) -> None:
+            super().__init__()
+            self.path = path
+
+        def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+            torch.save(batch_nhwc, self.path)
+            mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+            return mean_n1 * torch.arange(3)
+
+    inputs_nhwc = golden_inputs()
+    draft = tiny_draft()
+    draft = replace(
+        draft,
+        model=scripted(Writing(str(canary))),
+        golden=Golden(inputs_nhwc, draft.golden.logits_nk),
+    )
+    worker = scoring(rig, careful())
+    rig.registry.publish(draft)
+    wait_until(lambda: refusals(worker) == ["untrusted"])
+    assert not canary.exists()
+    # That it would have written: signed, it does.
+    rig.registry.publish(draft, key=KEY)
+    wait_until(canary.exists)
