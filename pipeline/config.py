@@ -51,6 +51,16 @@ class ModelSettings(Section):
         "that a restarted worker refuses an older one too; empty: remembered while it runs",
     )
 
+    probe: Literal["never", "swaps", "always"] = Field(
+        default="swaps",
+        description="when a version is first run in a process that is shut in: `swaps`, before it "
+        "takes the place of another; `always`, before the first one too, which makes the start "
+        "some seconds longer",
+    )
+    probe_timeout_s: float = Field(
+        default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
+    )
+
     _several = field_validator("trusted_keys", mode="before")(one_or_many)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from pipeline.artifact.followed import Followed
 from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import Channel
@@ -19,15 +18,14 @@ from pipeline.credits import Credits
 from pipeline.decode import DecodePool
 from pipeline.engine.active import ActiveSlot
 from pipeline.engine.device import allocate_batch
-from pipeline.engine.loading import Loader
 from pipeline.engine.stage import EngineStage
-from pipeline.engine.swap import ModelWatcher
 from pipeline.errors import ConfigError, DeviceFull, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
 from pipeline.journal import Journal
 from pipeline.kafka.access import KafkaAccess
 from pipeline.lifecycle import Crew, stopping_on_signals
 from pipeline.metrics import FrameCounts, Metrics
+from pipeline.model_supply import ModelSupply
 from pipeline.order import StreamOrder, partition_of, stream_of
 from pipeline.preprocess import ImageLimits
 from pipeline.sink.live import LiveView
@@ -100,7 +98,7 @@ class Worker:
         self._calls = CallWatch(self._clock)
         self._crew = Crew(self._on_failure)
         self._active: ActiveSlot | None = None
-        self._watcher: ModelWatcher | None = None
+        self._supply: ModelSupply | None = None
         self._assembler: Assembler | None = None
         self._sink_stage: SinkStage | None = None
         self._wake = threading.Event()
@@ -180,7 +178,7 @@ class Worker:
         """The counts so far."""
         return Summary.of(
             self._journal.counts(),
-            swaps=0 if self._watcher is None else self._watcher.swaps,
+            swaps=0 if self._supply is None else self._supply.swaps,
             duration_s=self._journal.busy_s(),
             error=self._crew.error,
         )
@@ -188,10 +186,8 @@ class Worker:
     def _start(self) -> None:
         """Makes the model ready and starts all threads, the last stage first."""
         settings = self._settings
-        loader = Loader.of(settings, self._clock, self._stop.is_set)
-        followed = Followed.of(settings.model)
-        active = ActiveSlot(loader.load(followed.read(followed.version()), epoch=1))
-        followed.took(active.model.identity.version)
+        supply = self._supply = ModelSupply(settings, self._clock, self._stop.is_set)
+        active = supply.first()
         spec, sizes = active.model.contract.preprocess, tuple(active.model.infer_s)
         max_ages_s = [each.info.max_age_s for each in self._sources if each.info.max_age_s]
         # One batch is computed while the next one fills; a third one smooths a lossless stream,
@@ -199,7 +195,7 @@ class Worker:
         slots = 2 if max_ages_s else 3
         shape_nhwc = (sizes[-1], *spec.sample_shape_hwc)
         assembler = self._assembler = Assembler(
-            [allocate_batch(shape_nhwc, loader.device) for _ in range(slots)],
+            [allocate_batch(shape_nhwc, supply.device) for _ in range(slots)],
             BatchPolicy(settings.batch.max_wait_s),
             self._clock,
             lambda: self._waiting.depth,
@@ -207,8 +203,6 @@ class Worker:
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
         engine.on_batch = self.live.note_batch
-        self._watcher = ModelWatcher(followed, active, loader, engine, self.metrics)
-        self._watcher.on_event = self.live.note_swap
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
         pool = DecodePool(spec, limits, self._clock, self._waiting, assembler, self._outcomes)
         self._sink_stage = SinkStage(
@@ -224,8 +218,8 @@ class Worker:
         self._crew.start("engine", engine.run)
         threads = settings.decode.threads or default_decode_threads(usable_cores())
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
-        if followed.is_alias:
-            self._crew.start("swap", partial(self._watcher.run, settings.model.watch_interval_s))
+        if supply.follow(active, engine, self.metrics, self.live.note_swap):
+            self._crew.start("swap", supply.run)
         while not engine.begun.wait(_LOOK_S):
             if self._stop.is_set():  # asked for, or the engine failed
                 raise StopRequested("the worker is ending")
@@ -285,11 +279,12 @@ class Worker:
     def _close_sources(self) -> None:
         """Nothing will become durable any more: the intakes commit, close and end."""
         self._durable.set()
-        if self._watcher is not None:
-            self._watcher.stop()
+        if self._supply is not None:
+            self._supply.stop()
         closing_by = self._clock.monotonic() + _CLOSE_WITHIN_S
         self._crew.join("intake", closing_by)
-        self._crew.join("swap", closing_by)
+        if self._crew.join("swap", closing_by) and self._supply is not None:
+            self._supply.close()
 
     def _give_up_start(self) -> None:
         """Ends the threads that a failed start had made already (none, mostly)."""

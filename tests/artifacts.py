@@ -82,9 +82,10 @@ def tiny_model_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
     return scripted(_Tiny(classes, bias))
 
 
-def scripted(network: torch.nn.Module) -> bytes:
+def scripted(network: torch.nn.Module, *, is_frozen: bool = True) -> bytes:
     buffer = io.BytesIO()
-    torch.jit.save(torch.jit.freeze(torch.jit.script(network.eval())), buffer)
+    module = torch.jit.script(network.eval())
+    torch.jit.save(torch.jit.freeze(module) if is_frozen else module, buffer)
     return buffer.getvalue()
 
 

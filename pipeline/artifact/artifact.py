@@ -21,9 +21,11 @@ RefusalReason: TypeAlias = Literal[
     "incomplete",
     "untrusted",
     "replayed",
+    "forbidden",
     "corrupt",
     "incompatible",
     "wrong_on_golden",
+    "probe",
     "no_room",
     "unreachable",
 ]

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
+from pipeline.artifact.archive import check_archive
 from pipeline.artifact.artifact import Artifact, Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import (
@@ -44,15 +45,15 @@ def publish_version(
         OSError: the storage failed; no reader sees anything of the version.
     """
     golden = draft.golden.to_bytes()
-    _manifest_of(draft, golden, version=1)  # refuses a bad draft before a number is taken
+    manifest_of(draft, golden, version=1)  # refuses a bad draft before a number is taken
     version = _claim_version(storage, draft.name)
-    manifest = _manifest_of(draft, golden, version)
+    manifest = manifest_of(draft, golden, version)
     folder = f"{draft.name}/{version}"
     triton = config_pbtxt(draft.name, draft.contract).encode()
     storage.write(f"{folder}/{MODEL_FILE}", draft.model)
     storage.write(f"{folder}/{GOLDEN_FILE}", golden)
     storage.write(f"{folder}/{TRITON_FILE}", triton)
-    written = _manifest_json(manifest)
+    written = manifest_json(manifest)
     if key is not None:
         storage.write(f"{folder}/{SIGNATURE_FILE}", sign(written, key))
     storage.write(f"{folder}/{MANIFEST_FILE}", written)
@@ -101,8 +102,12 @@ def _claim_version(storage: Storage, name: str) -> int:
     return version
 
 
-def _manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
-    """The manifest, once it is sure that a reader will take it."""
+def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
+    """The manifest, once it is sure that a reader will take it.
+
+    Raises:
+        ArtifactRefused: the draft contradicts itself.
+    """
     broken = {key: value for key, value in draft.metrics.items() if not math.isfinite(value)}
     if broken:
         raise ArtifactRefused(
@@ -129,9 +134,11 @@ def _manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
     except ValidationError as cause:
         raise ArtifactRefused("corrupt", f"{draft.name} can't be published: {cause}") from cause
     check_preprocess(manifest)
+    check_archive(f"the network of {draft.name}", draft.model)
     check_golden_shapes(manifest, Artifact(manifest, draft.model, draft.golden))
-    return parse_manifest(_manifest_json(manifest), draft.name, version)
+    return parse_manifest(manifest_json(manifest), draft.name, version)
 
 
-def _manifest_json(manifest: Manifest) -> bytes:
+def manifest_json(manifest: Manifest) -> bytes:
+    """As ``manifest.json`` has it."""
     return manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n"

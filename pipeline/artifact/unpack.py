@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from pipeline.artifact.archive import check_archive
 from pipeline.artifact.artifact import Artifact, Golden
 from pipeline.artifact.manifest import GOLDEN_FILE, MODEL_FILE, Manifest
 from pipeline.artifact.verify import check_golden_shapes
@@ -15,13 +16,15 @@ def unpack(manifest: Manifest, model: bytes, golden: bytes) -> Artifact:
 
     Raises:
         ArtifactRefused: ``corrupt``: a size, digest or golden vectors that don't agree with the
-            manifest.
+            manifest, or a network that isn't a file of torch's; ``forbidden``: see
+            ``check_archive``.
     """
     what = f"{manifest.name}@{manifest.version}"
     if len(model) != manifest.size_bytes:
         raise _altered(f"{MODEL_FILE} of {what}", f"{len(model)} bytes", manifest.size_bytes)
     _check_digest(f"{MODEL_FILE} of {what}", model, manifest.sha256)
     _check_digest(f"{GOLDEN_FILE} of {what}", golden, manifest.golden_sha256)
+    check_archive(f"{MODEL_FILE} of {what}", model)
     artifact = Artifact(manifest, model, Golden.from_bytes(golden))
     check_golden_shapes(manifest, artifact)
     return artifact

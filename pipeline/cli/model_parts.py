@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pipeline.artifact.artifact import Artifact
     from pipeline.artifact.registry import Registry
 
+_PROBE_WITHIN_S = 120.0
+
 RegistryUrl = Annotated[
     str,
     typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL of the registry."),
@@ -45,20 +47,20 @@ def resolve(there: Registry, model: str) -> tuple[str, int]:
 
 
 def verified(there: Registry, name: str, version: int) -> Artifact:
-    """A version that was read, hashed, loaded and held to its golden outputs, on the CPU.
+    """A version that was read, hashed, and loaded and held to its golden outputs in the probe: what
+    it does there it can't do to this process.
 
     Raises:
         ArtifactRefused: it isn't sound.
     """
-    from pipeline.artifact.verify import check_golden
-    from pipeline.engine.torchscript import load_torchscript
+    from contextlib import closing
+
+    from pipeline.clock import SystemClock
+    from pipeline.probe.client import Probe
 
     artifact = there.read(name, version)
-    engine = load_torchscript(artifact.model, device="cpu")
-    try:
-        check_golden(engine, artifact)
-    finally:
-        engine.close()
+    with closing(Probe(SystemClock(), _PROBE_WITHIN_S)) as probe:
+        probe.check(artifact)
     return artifact
 
 

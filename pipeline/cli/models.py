@@ -84,7 +84,10 @@ def verify(
     registry: RegistryUrl = "registry",
     as_json: AsJson = False,
 ) -> None:
-    """Read and hash every byte of a version, load it and run its golden inputs, on the CPU."""
+    """Read and hash every byte of a version, look at its code, and run its golden inputs.
+
+    It is loaded on the CPU, in a process that can do nothing but compute.
+    """
     there = open_registry(registry, trusted_key or [])
     artifact = verified(there, *resolve(there, model))
     manifest = artifact.manifest

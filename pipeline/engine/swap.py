@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.followed import Followed
@@ -35,7 +35,7 @@ the active model some of its speed."""
 _MENDABLE = frozenset({"no_room", "untrusted"})
 """Refusals that others may mend, by more memory or a signature: tried again every ``_AGAIN_S``."""
 
-_QUARANTINED = frozenset({"incompatible", "wrong_on_golden", "error"})
+_QUARANTINED = frozenset({"incompatible", "forbidden", "wrong_on_golden", "probe", "error"})
 """Refusals for what the artifact is: its content is refused under any version."""
 
 
@@ -44,6 +44,18 @@ class _Before(NamedTuple):
 
     identity: ModelIdentity
     content: str
+
+
+class Probing(Protocol):
+    """Where a candidate runs before it is loaded here."""
+
+    def check(self, artifact: Artifact) -> None:
+        """Raises ``ArtifactRefused`` if it isn't fit."""
+        ...
+
+    def rest(self) -> None:
+        """There is no candidate now."""
+        ...
 
 
 class ModelWatcher:
@@ -62,8 +74,10 @@ class ModelWatcher:
         loader: Loader,
         stage: EngineStage,
         metrics: Metrics,
+        probe: Probing | None = None,
     ) -> None:
         self._followed = followed
+        self._probe = probe
         self._registry = followed.registry
         self._slot = slot
         self._loader = loader
@@ -112,6 +126,8 @@ class ModelWatcher:
             version = self._followed.version()
             if version == active.identity.version:
                 self._forget_refusal()
+                if self._probe is not None:
+                    self._probe.rest()
             elif self._may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
                 self._forget_refusal()
@@ -141,7 +157,10 @@ class ModelWatcher:
                 f"sha256 {manifest.sha256} was refused before; publish another model",
             )
         check_compatible(manifest.contract, active.contract)
-        self._take(active, self._followed.read(version))
+        artifact = self._followed.read(version)
+        if self._probe is not None:
+            self._probe.check(artifact)
+        self._take(active, artifact)
         self._followed.took(version)
 
     def _rolls_back(self, active: ActiveModel) -> bool:

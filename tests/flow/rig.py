@@ -46,12 +46,12 @@ class Rig:
         return self.folder / "out.jsonl"
 
     def settings(self, *sources: str, **sections: object) -> Settings:
-        """Settings without a server, on the rig's registry."""
+        """Settings without a server, on the rig's registry; its networks need no probe."""
         base: dict[str, object] = {
             "sources": sources,
             "sinks": (f"jsonl:{self.out}",),
             "model": ModelSettings(
-                name=self.model, registry=self.registry.url, watch_interval_s=0.02
+                name=self.model, registry=self.registry.url, watch_interval_s=0.02, probe="never"
             ),
             "server": ServerSettings(enabled=False),
             "batch": BatchSettings(max_size=8),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from pipeline.artifact.artifact import Golden
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.signature import SIGNATURE_FILE
 from pipeline.config import ModelSettings
 from pipeline.errors import ArtifactRefused
 from pipeline.worker import Worker
-from tests.artifacts import golden_inputs, publish_tiny, scripted, tiny_draft
+from tests.artifacts import publish_tiny, tiny_draft
 from tests.flow.rig import Rig
+from tests.networks import Endless, Writing, draft_of, intrude
 from tests.support import noise_jpeg, wait_until
 
 KEY, OTHER = SigningKey.new(), SigningKey.new()
@@ -34,6 +32,7 @@ def careful(rig: Rig) -> Callable[..., Worker]:
                 "registry": rig.registry.url,
                 "watch_interval_s": 0.02,
                 "trusted_keys": (str(KEY.public),),
+                "probe": "never",
                 **more,
             }
         )
@@ -124,32 +123,39 @@ def test_a_worker_does_not_start_on_an_unsigned_model(
 
 
 def test_an_unsigned_network_that_writes_a_file_is_never_run(
-    rig: Rig, careful: Callable[..., Worker], tmp_path: Path
+    rig: Rig, careful: Callable[..., Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A TorchScript file is a program: this one saves its input where it is told to."""
     canary = tmp_path / "canary"
-
-    class Writing(torch.nn.Module):
-        def __init__(self, path: str) -> None:
-            super().__init__()
-            self.path = path
-
-        def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
-            torch.save(batch_nhwc, self.path)
-            mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
-            return mean_n1 * torch.arange(3)
-
-    inputs_nhwc = golden_inputs()
-    draft = tiny_draft()
-    draft = replace(
-        draft,
-        model=scripted(Writing(str(canary))),
-        golden=Golden(inputs_nhwc, draft.golden.logits_nk),
-    )
     worker = scoring(rig, careful())
-    rig.registry.publish(draft)
+    intrude(rig.registry, draft_of(Writing(str(canary))), monkeypatch)
     wait_until(lambda: refusals(worker) == ["untrusted"])
+    # Signed by somebody who was deceived, it is refused for what its code says.
+    intrude(rig.registry, draft_of(Writing(str(canary))), monkeypatch, KEY)
+    wait_until(lambda: refusals(worker) == ["untrusted", "forbidden"])
     assert not canary.exists()
-    # That it would have written: signed, it does.
-    rig.registry.publish(draft, key=KEY)
-    wait_until(canary.exists)
+
+
+def test_a_candidate_is_tried_in_the_probe_before_it_takes_anothers_place(
+    rig: Rig, careful: Callable[..., Worker]
+) -> None:
+    worker = scoring(rig, careful(probe="swaps", probe_timeout_s=3))
+    rig.registry.publish(draft_of(Endless()), key=KEY)
+    wait_until(lambda: refusals(worker) == ["probe"], 60)
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 50)
+    good = rig.registry.publish(tiny_draft(bias=0.4), key=KEY)
+    wait_until(lambda: version_of(worker) == good.version, 60)
+    worker.stop()
+    wait_until(lambda: not rig.threads[0].is_alive())
+    assert {row["model"]["version"] for row in rig.rows()} == {1, good.version}
+
+
+def test_the_first_model_is_tried_in_the_probe_where_that_is_asked_for(
+    rig: Rig, careful: Callable[..., Worker]
+) -> None:
+    rig.registry.publish(draft_of(Endless()), key=KEY)
+    with pytest.raises(ArtifactRefused, match="took longer than 2 s") as refused:
+        careful(probe="always", probe_timeout_s=2).run()
+    assert refused.value.reason == "probe"
+    assert not rig.out.exists() or not rig.rows()

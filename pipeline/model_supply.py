@@ -1,0 +1,88 @@
+"""Where a worker's models come from: the first one, and those that take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.artifact.followed import Followed
+from pipeline.clock import Clock
+from pipeline.config import Settings
+from pipeline.engine.active import ActiveSlot
+from pipeline.engine.loading import Loader
+from pipeline.engine.stage import EngineStage
+from pipeline.engine.swap import ModelWatcher
+from pipeline.metrics import Metrics
+from pipeline.probe.client import Probe
+from pipeline.types import SwapEvent
+
+
+class ModelSupply:
+    """Reads, tries and loads versions of the model that the settings name.
+
+    Owned by: the thread that starts the worker until ``run``, the swap thread from then on;
+    ``swaps`` and ``stop`` are for any thread.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, is_stopping: Callable[[], bool]) -> None:
+        """Sets torch's threads for the process; reads nothing yet.
+
+        Raises:
+            ConfigError: the device isn't there, or a name, key or folder can't be one.
+        """
+        self._settings = settings.model
+        self._followed = Followed.of(settings.model)
+        self._loader = Loader.of(settings, clock, is_stopping)
+        self._probe = Probe(clock, settings.model.probe_timeout_s, is_stopping)
+        self._watcher: ModelWatcher | None = None
+        self.device = self._loader.device
+
+    def first(self) -> ActiveSlot:
+        """The version that is there now, ready to score.
+
+        Raises:
+            HeadraceError: see ``Followed.read``, ``Probe.check`` and ``Loader.load``.
+        """
+        artifact = self._followed.read(self._followed.version())
+        if self._settings.probe == "always":
+            self._probe.check(artifact)
+            if not self._followed.is_alias:
+                self._probe.close()
+        slot = ActiveSlot(self._loader.load(artifact, epoch=1))
+        self._followed.took(artifact.manifest.version)
+        return slot
+
+    def follow(
+        self,
+        slot: ActiveSlot,
+        stage: EngineStage,
+        metrics: Metrics,
+        on_event: Callable[[SwapEvent], None],
+    ) -> bool:
+        """Makes ready for ``run``; whether there is anything to follow."""
+        probe = None if self._settings.probe == "never" else self._probe
+        self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, probe)
+        self._watcher.on_event = on_event
+        return self._followed.is_alias
+
+    def run(self) -> None:
+        """Swaps whenever the alias moves, until stopped.
+
+        Raises:
+            RestartNeeded: the device is lost.
+        """
+        assert self._watcher is not None
+        self._watcher.run(self._settings.watch_interval_s)
+
+    @property
+    def swaps(self) -> int:
+        """How many there were."""
+        return 0 if self._watcher is None else self._watcher.swaps
+
+    def stop(self) -> None:
+        """Ends ``run`` after what is under way."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def close(self) -> None:
+        """Ends the probe; ``run`` has ended, or never began."""
+        self._probe.close()

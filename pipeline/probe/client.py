@@ -1,0 +1,173 @@
+"""The worker's side: a candidate goes in, nothing or a refusal comes out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, cast, get_args
+
+from pipeline.artifact.artifact import Artifact, RefusalReason
+from pipeline.artifact.publish import manifest_json
+from pipeline.clock import Clock
+from pipeline.errors import ArtifactRefused, StopRequested
+from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
+
+log = logging.getLogger(__name__)
+
+_START_WITHIN_S = 120.0
+"""torch takes seconds to import, and on a busy machine at a low priority many of them."""
+
+_KEPT_S = 60.0
+"""After a candidate, for the next one: it costs 200 MiB, and seconds of CPU to start."""
+
+_LOOK_S = 0.25
+_COMMAND = (sys.executable, "-m", "pipeline.probe")
+_OURS = frozenset({"died", "failed", "too_slow"})
+"""What the probe says of a candidate that isn't a refusal of the artifact's own reasons."""
+
+
+class Probe:
+    """Starts the probe's process when there is a candidate, and lets it go after a while.
+
+    Owned by: the thread that makes models ready; ``close`` may be called after that has ended.
+    """
+
+    def __init__(
+        self, clock: Clock, within_s: float, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._clock = clock
+        self._within_s = within_s
+        self._is_stopping = is_stopping
+        self._process: subprocess.Popen[bytes] | None = None
+        self._used_mono_s = 0.0
+        self._has_warned = False
+
+    def check(self, artifact: Artifact) -> None:
+        """Has it load and run ``artifact``, on a CPU.
+
+        Raises:
+            ArtifactRefused: for the artifact's own reasons; ``probe``: it died, did what isn't
+                allowed, or took too long; ``no_room``: the probe itself can't run here.
+            StopRequested: the worker is ending.
+        """
+        manifest = artifact.manifest
+        what = f"{manifest.name}@{manifest.version}"
+        request = Request(
+            *(manifest.name, manifest.version, manifest_json(manifest)),
+            *(artifact.model, artifact.golden.to_bytes(), self._within_s),
+        )
+        reply = self._asked(request, what)
+        self._used_mono_s = self._clock.monotonic()
+        if reply.missing and not self._has_warned:
+            self._has_warned = True
+            log.warning("the probe of new versions isn't shut in here: %s", reply.missing)
+        if reply.reason in _OURS or (reply.reason and reply.reason not in get_args(RefusalReason)):
+            raise ArtifactRefused(
+                "probe", f"{what} failed in the probe, before it could score: {reply.detail}"
+            )
+        if reply.reason:
+            raise ArtifactRefused(reply.reason, reply.detail)
+
+    def rest(self) -> None:
+        """Lets the process go if it had nothing to do for a while."""
+        if self._clock.monotonic() - self._used_mono_s > _KEPT_S:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                _close_quietly(pipe)
+        process.kill()
+        process.wait()
+
+    def _asked(self, request: Request, what: str) -> Reply:
+        """One question and its answer; a process that fails is let go."""
+        try:
+            process = self._started()
+            with _killed_after(process, 2 * self._within_s + _START_WITHIN_S):
+                request.write_to(cast(BinaryIO, process.stdin))
+                reply = self._reply(process, self._within_s + _START_WITHIN_S)
+        except OSError as cause:
+            reply, why = None, f"{cause.strerror or cause}"
+        else:
+            why = "its process ended"
+        if reply is None:
+            self.close()
+            raise ArtifactRefused(
+                "no_room",
+                f"{what} can't be tried in the probe, as {why}: is there memory for another "
+                "process? `model.probe` says when there is a probe",
+            )
+        return reply
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        """The process that is there, or a new one that is ready.
+
+        Raises:
+            OSError: it can't be started, or isn't ready in time.
+        """
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        process = self._process = subprocess.Popen(
+            _COMMAND,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            start_new_session=True,  # a Ctrl-C in the terminal is the worker's
+        )
+        if self._reply(process, _START_WITHIN_S) is None:
+            raise OSError("its process doesn't start")
+        return process
+
+    def _reply(self, process: subprocess.Popen[bytes], within_s: float) -> Reply | None:
+        """The next one; None where the process ends or says nothing in time.
+
+        Raises:
+            StopRequested: the worker is ending.
+        """
+        pipe = cast(BinaryIO, process.stdout)
+        end = self._clock.monotonic() + within_s
+        while not select.select([pipe], [], [], _LOOK_S)[0]:
+            if self._is_stopping():
+                self.close()
+                raise StopRequested("the worker is ending")
+            if self._clock.monotonic() >= end:
+                return None
+        return Reply.of(pipe.readline(MOST_REPLY_BYTES))
+
+
+def _environment() -> dict[str, str]:
+    """Ours without settings, among which are passwords, and without a GPU."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    return {**kept, "CUDA_VISIBLE_DEVICES": ""}
+
+
+@contextmanager
+def _killed_after(process: subprocess.Popen[bytes], seconds: float) -> Iterator[None]:
+    """Writing to a process that doesn't read has no end of its own."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _close_quietly(pipe: object) -> None:
+    try:
+        cast(BinaryIO, pipe).close()
+    except OSError:
+        log.debug("the probe is gone already")
