@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pipeline.artifact.artifact import Artifact, Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
 from pipeline.artifact.names import (
-    COPY_NOTE,
     LATEST,
     check_alias,
     check_name,
@@ -161,19 +159,6 @@ class Registry:
             return publish_version(self._storage, draft, aliases, key)
         except OSError as cause:
             raise self._unreachable(draft.name, cause) from cause
-
-    def publish_again(
-        self, name: str, version: int, aliases: tuple[str, ...], key: SigningKey
-    ) -> Manifest:
-        """Makes a new version of an older one's bytes: the way back for workers with trusted keys,
-        to whom versions only rise.
-
-        Raises:
-            ArtifactRefused: as ``read`` and ``publish``.
-        """
-        draft = Draft.of(self.read(name, version))
-        draft = replace(draft, notes={**draft.notes, COPY_NOTE: str(version)})
-        return self.publish(draft, aliases, key)
 
     def sign(self, name: str, version: int, key: SigningKey) -> None:
         """Puts ``key``'s signature beside a version's manifest, in place of another's. Every byte

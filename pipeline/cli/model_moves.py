@@ -140,12 +140,14 @@ def _move(
     there: Registry, name: str, alias: str, version: int, key: SigningKey | None, as_json: bool
 ) -> None:
     """Forwards or back; for workers with trusted keys, back is forwards to a copy."""
+    from pipeline.artifact.artifact import Draft
+
     before = there.aliases(name).get(alias)
-    verified(there, name, version)
+    artifact = verified(there, name, version)
     goes_back = before is not None and version < before
     now = version
     if key is not None and goes_back:
-        now = there.publish_again(name, version, (alias,), key).version
+        now = there.publish(Draft.again(artifact), (alias,), key).version
     else:
         if key is not None:
             there.sign(name, version, key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.artifact.artifact import Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.signature import SIGNATURE_FILE
 from pipeline.config import ModelSettings
@@ -87,7 +88,7 @@ def test_an_older_signed_version_is_refused_and_the_same_bytes_signed_anew_are_t
     rig.registry.set_alias("tiny", "latest", 1)
     wait_until(lambda: "replayed" in refusals(worker))
     assert version_of(worker) == 2
-    rig.registry.publish_again("tiny", 1, ("latest",), KEY)
+    rig.registry.publish(Draft.again(rig.registry.read("tiny", 1)), key=KEY)
     wait_until(lambda: version_of(worker) == 3)
     model = worker.model()
     assert model is not None

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.artifact.artifact import Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.signature import MOST_SIGNATURE_BYTES, SIGNATURE_FILE, TrustedKeys, sign
@@ -148,7 +149,7 @@ def test_a_version_published_again_has_the_bytes_and_another_number(tmp_path: Pa
     registry = Registry(str(tmp_path), TRUSTED)
     first = registry.publish(tiny_draft(), key=KEY)
     registry.publish(tiny_draft(bias=0.5), key=KEY)
-    again = registry.publish_again("tiny", 1, ("latest",), KEY)
+    again = registry.publish(Draft.again(registry.read("tiny", 1)), key=KEY)
     assert again.version == 3 == registry.resolve("tiny")
     assert again.content == first.content
     assert again.notes == {"copy_of_version": "1"}
