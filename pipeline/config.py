@@ -61,6 +61,31 @@ class ModelSettings(Section):
         default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
     )
 
+    rollout: Literal["swap", "shadow"] = Field(
+        default="swap",
+        description="how a version takes another's place: `swap`, at once; `shadow`, after it has "
+        "run on the same frames, for nobody's eyes, and agrees",
+    )
+    shadow_frames: int = Field(
+        default=2000,
+        ge=1,
+        description="frames after which a version in the shadow is taken if nothing speaks "
+        "against it; sooner where it surely agrees",
+    )
+    max_disagreement: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="share of the frames for which a version in the shadow may name another class "
+        "than the active one",
+    )
+    shadow_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="share of one thread's time that a version in the shadow may take",
+    )
+
     _several = field_validator("trusted_keys", mode="before")(one_or_many)
 
 

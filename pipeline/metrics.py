@@ -29,6 +29,7 @@ SWAP_RESULTS = (
     "incompatible",
     "wrong_on_golden",
     "probe",
+    "shadow",
     "no_room",
     "unreachable",
     "quarantined",
@@ -97,6 +98,14 @@ class Metrics:
         )
         for result in SWAP_RESULTS:  # a first refusal is seen by `increase()` only from a 0 on
             self.model_swaps.labels(result)
+        self.shadow_frames = Counter(
+            "headrace_shadow_frames_total",
+            "Frames that a candidate ran on beside the active model, by whether they agree",
+            ["result"],
+            registry=on,
+        )
+        for result in ("agree", "differ"):
+            self.shadow_frames.labels(result)
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",

@@ -9,8 +9,10 @@ from pipeline.clock import Clock
 from pipeline.config import Settings
 from pipeline.engine.active import ActiveSlot
 from pipeline.engine.loading import Loader
+from pipeline.engine.shadow import Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
+from pipeline.engine.trial import TrialLimits
 from pipeline.metrics import Metrics
 from pipeline.probe.client import Probe
 from pipeline.types import SwapEvent
@@ -59,8 +61,14 @@ class ModelSupply:
         on_event: Callable[[SwapEvent], None],
     ) -> bool:
         """Makes ready for ``run``; whether there is anything to follow."""
-        probe = None if self._settings.probe == "never" else self._probe
-        self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, probe)
+        said = self._settings
+        trials = Trials(
+            None if said.probe == "never" else self._probe,
+            TrialLimits(said.shadow_frames, said.max_disagreement, said.shadow_share)
+            if said.rollout == "shadow"
+            else None,
+        )
+        self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, trials)
         self._watcher.on_event = on_event
         return self._followed.is_alias
 

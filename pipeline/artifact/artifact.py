@@ -27,6 +27,7 @@ RefusalReason: TypeAlias = Literal[
     "incompatible",
     "wrong_on_golden",
     "probe",
+    "shadow",
     "no_room",
     "unreachable",
 ]

@@ -17,6 +17,7 @@ from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import best_predictions
+from pipeline.engine.trial import Trial
 from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
@@ -42,7 +43,7 @@ class EngineStage:
     """Scores one batch after the other. Owned by: the engine thread.
 
     ``sizes`` are the buckets that fit the assembler's slots; ``max_age_s`` is the tightest deadline
-    of the live sources, or None.
+    of the live sources, or None. ``trial`` is that of a candidate, while there is one.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class EngineStage:
         self.turns = TurnTimes()
         self.health = OutputHealth()
         self.calls = CallWatch(clock)
+        self.trial: Trial | None = None
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
         self._limited_for_epoch = 0
@@ -147,6 +149,8 @@ class EngineStage:
         logits_nk = score_halving(model.engine, rows, classes, model.most_frames)
         scored_at = self._clock.now()
         infer_s = self._clock.monotonic() - started
+        if (trial := self.trial) is not None:
+            trial.offer(rows, logits_nk, [sample.row for sample in fresh])
         if logits_nk.shape != (len(rows), classes):
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]

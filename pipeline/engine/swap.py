@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import NamedTuple
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.followed import Followed
@@ -15,6 +17,7 @@ from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
+from pipeline.engine.shadow import Shadow, Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
 from pipeline.metrics import Metrics
@@ -35,7 +38,9 @@ the active model some of its speed."""
 _MENDABLE = frozenset({"no_room", "untrusted"})
 """Refusals that others may mend, by more memory or a signature: tried again every ``_AGAIN_S``."""
 
-_QUARANTINED = frozenset({"incompatible", "forbidden", "wrong_on_golden", "probe", "error"})
+_QUARANTINED = frozenset(
+    {"incompatible", "forbidden", "wrong_on_golden", "probe", "shadow", "error"}
+)
 """Refusals for what the artifact is: its content is refused under any version."""
 
 
@@ -44,18 +49,6 @@ class _Before(NamedTuple):
 
     identity: ModelIdentity
     content: str
-
-
-class Probing(Protocol):
-    """Where a candidate runs before it is loaded here."""
-
-    def check(self, artifact: Artifact) -> None:
-        """Raises ``ArtifactRefused`` if it isn't fit."""
-        ...
-
-    def rest(self) -> None:
-        """There is no candidate now."""
-        ...
 
 
 class ModelWatcher:
@@ -74,13 +67,13 @@ class ModelWatcher:
         loader: Loader,
         stage: EngineStage,
         metrics: Metrics,
-        probe: Probing | None = None,
+        trials: Trials,
     ) -> None:
         self._followed = followed
-        self._probe = probe
         self._registry = followed.registry
         self._slot = slot
         self._loader = loader
+        self._trials = trials
         self._turns = stage.turns
         self._health = stage.health
         self._metrics = metrics
@@ -92,6 +85,7 @@ class ModelWatcher:
         self._before: _Before | None = None
         self._back_again_mono_s = 0.0
         self._stopping = threading.Event()
+        self._shadow = Shadow(stage, metrics, loader.clock, self._stopping.wait)
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set
         self.swaps = 0
@@ -126,8 +120,8 @@ class ModelWatcher:
             version = self._followed.version()
             if version == active.identity.version:
                 self._forget_refusal()
-                if self._probe is not None:
-                    self._probe.rest()
+                if self._trials.probe is not None:
+                    self._trials.probe.rest()
             elif self._may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
                 self._forget_refusal()
@@ -158,8 +152,8 @@ class ModelWatcher:
             )
         check_compatible(manifest.contract, active.contract)
         artifact = self._followed.read(version)
-        if self._probe is not None:
-            self._probe.check(artifact)
+        if self._trials.probe is not None:
+            self._trials.probe.check(artifact)
         self._take(active, artifact)
         self._followed.took(version)
 
@@ -181,7 +175,7 @@ class ModelWatcher:
                     "missing", f"{good.name}@{good.version} isn't the one that scored before"
                 )
             log.warning("%s@%d is rolled back: %s", bad.name, bad.version, complaint)
-            self._take(active, artifact)
+            self._take(active, artifact, is_way_back=True)
         except ArtifactRefused as error:
             log.error("%s@%d can't be rolled back: %s", bad.name, bad.version, error)
             refused = ModelIdentity(good.name, good.version, good.sha256, bad.epoch)
@@ -193,8 +187,8 @@ class ModelWatcher:
         self._tell(bad, "rolled_back", detail=complaint)
         return True
 
-    def _take(self, active: ActiveModel, artifact: Artifact) -> None:
-        """Makes a version ready and the active one."""
+    def _take(self, active: ActiveModel, artifact: Artifact, *, is_way_back: bool = False) -> None:
+        """Makes a version ready and, once it has stood its trial, the active one."""
         began = self._clock.monotonic()
         try:
             candidate = self._loader.load(artifact, active.identity.epoch + 1)
@@ -202,6 +196,10 @@ class ModelWatcher:
             version = artifact.manifest.version
             log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
+        found = ""
+        if self._trials.shadow is not None and not is_way_back:
+            is_wanted = partial(self._check_wanted, active, candidate.identity.version)
+            found = self._shadow.run(candidate, self._trials.shadow, is_wanted)
         self._before = self._way_back(active, candidate)
         self._slot.exchange(candidate)
         new = candidate.identity
@@ -210,7 +208,20 @@ class ModelWatcher:
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
         log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
-        self._tell(new, "swapped", pause_s=pause_s)
+        self._tell(new, "swapped", detail=found, pause_s=pause_s)
+
+    def _check_wanted(self, active: ActiveModel, version: int) -> None:
+        """Ends a trial that is of no use any more.
+
+        Raises:
+            StopRequested: the worker is ending, the alias has moved on, or the active model must be
+                rolled back.
+        """
+        if self._stopping.is_set() or self._health.complaint(active.identity.epoch):
+            raise StopRequested("there is something else to do first")
+        with contextlib.suppress(ArtifactRefused):
+            if self._followed.version() != version:
+                raise StopRequested("the alias stands for another version")
 
     def _way_back(self, active: ActiveModel, candidate: ActiveModel) -> _Before | None:
         """What a candidate may be rolled back to: the newest that is known to be good. Nothing,

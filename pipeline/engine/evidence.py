@@ -1,0 +1,58 @@
+"""Has a rate risen above what is allowed? An answer that may be asked for after every frame.
+
+A test that is made for a fixed number of frames and looked at all the time raises false alarms in
+nearly a third of all cases. A bet doesn't: who bets against "the rate is at most p0" with a fair
+stake multiplies their money by 100 at any time with a probability of at most 1 in 100, if it is so
+(Ville's inequality; Waudby-Smith and Ramdas, "Estimating means of bounded random variables by
+betting", 2020). Pure.
+"""
+
+from __future__ import annotations
+
+import math
+
+_STAKES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
+"""Of what can be lost at most, which is 1/p0 a frame: small ones find small differences, large ones
+large differences soon. The money is spread over all of them."""
+
+
+class Bet:
+    """Against "at most a share ``p0`` of the frames is so". Owned by: one thread.
+
+    ``alpha`` is the probability of a false alarm, however long it goes on.
+    """
+
+    def __init__(self, p0: float, alpha: float = 0.01) -> None:
+        if not (0 < p0 < 1 and 0 < alpha < 1):
+            raise ValueError(f"p0 {p0} and alpha {alpha}, expected both between 0 and 1")
+        self._p0 = p0
+        self._limit = math.log(1 / alpha)
+        # What a frame does to the logarithm of the money on each stake, where it is so and not.
+        self._won = [math.log1p(stake / p0 * (1 - p0)) for stake in _STAKES]
+        self._lost = [math.log1p(-stake) for stake in _STAKES]
+        self._logs = [0.0] * len(_STAKES)
+        self._highest = 0.0
+        self.frames = 0
+        self.so = 0
+
+    def note(self, frames: int, so: int) -> None:
+        """``so`` of the next ``frames`` are so."""
+        self.frames += frames
+        self.so += so
+        self._logs = [
+            log + so * won + (frames - so) * lost
+            for log, won, lost in zip(self._logs, self._won, self._lost, strict=True)
+        ]
+        top = max(self._logs)
+        mean = sum(math.exp(log - top) for log in self._logs) / len(self._logs)
+        self._highest = max(self._highest, top + math.log(mean))
+
+    @property
+    def is_won(self) -> bool:
+        """Whether the share is above ``p0``, so surely as ``alpha`` says."""
+        return self._highest >= self._limit
+
+    @property
+    def share(self) -> float:
+        """Of the frames so far that are so, 0 without any."""
+        return self.so / self.frames if self.frames else 0.0

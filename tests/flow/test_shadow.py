@@ -1,0 +1,110 @@
+"""A version that runs in the shadow of the active one before it takes its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ModelSettings
+from pipeline.worker import Worker
+from tests.artifacts import publish_tiny
+from tests.flow.rig import Rig
+from tests.support import noise_jpeg, wait_until
+
+
+def shadowing(rig: Rig, **more: object) -> Worker:
+    """A worker that scores already."""
+    model = ModelSettings.model_validate(
+        {
+            "name": "tiny",
+            "registry": rig.registry.url,
+            "watch_interval_s": 0.02,
+            "probe": "never",
+            "rollout": "shadow",
+            "max_disagreement": 0.2,
+            **more,
+        }
+    )
+    worker = rig.worker(sources=[rig.memory([noise_jpeg(320, 240)], 10**9)], model=model)
+    rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    return worker
+
+
+def events(worker: Worker) -> list[tuple[str, int]]:
+    return [(each["result"], each["version"]) for each in worker.live.snapshot()["swaps"]]
+
+
+def detail(worker: Worker) -> str:
+    return worker.live.snapshot()["swaps"][-1]["detail"]
+
+
+def compared(worker: Worker, result: str) -> float:
+    value = worker.metrics.registry.get_sample_value
+    return value("headrace_shadow_frames_total", {"result": result}) or 0.0
+
+
+def versions(rig: Rig) -> list[int]:
+    return list(dict.fromkeys(row["model"]["version"] for row in rig.rows()))
+
+
+def end(rig: Rig, worker: Worker) -> None:
+    worker.stop()
+    wait_until(lambda: not rig.threads[0].is_alive())
+
+
+def test_a_version_that_agrees_takes_over_and_says_on_what_grounds(rig: Rig) -> None:
+    worker = shadowing(rig)
+    publish_tiny(rig.registry, bias=0.5)
+    wait_until(lambda: events(worker) == [("swapped", 2)])
+    assert "0 of " in detail(worker)
+    assert compared(worker, "agree") >= 100
+    assert compared(worker, "differ") == 0
+    end(rig, worker)
+    rows = rig.rows()
+    assert versions(rig) == [1, 2]
+    assert [row["source"]["offset"] for row in rows] == list(range(len(rows)))
+
+
+def test_a_version_that_names_other_classes_never_scores(rig: Rig) -> None:
+    worker = shadowing(rig)
+    publish_tiny(rig.registry, bias=-2.0)
+    wait_until(lambda: events(worker) == [("shadow", 2)])
+    assert "isn't fit in the shadow: it named another class" in detail(worker)
+    # Its content isn't tried again, whatever its number.
+    publish_tiny(rig.registry, bias=-2.0)
+    wait_until(lambda: events(worker) == [("shadow", 2), ("quarantined", 3)])
+    end(rig, worker)
+    assert versions(rig) == [1]
+    assert compared(worker, "differ") > 0
+
+
+def test_a_newer_version_ends_the_trial_of_an_older_one(rig: Rig) -> None:
+    worker = shadowing(rig, shadow_share=0.001)  # takes for ever
+    publish_tiny(rig.registry, bias=0.5)
+    wait_until(lambda: compared(worker, "agree") > 0)
+    rig.registry.set_alias("tiny", "latest", 1)
+    so_far = worker.summary().scored
+    wait_until(lambda: worker.summary().scored > so_far + 50)
+    assert events(worker) == []
+    end(rig, worker)
+    assert versions(rig) == [1]
+
+
+def test_a_worker_ends_in_the_middle_of_a_trial(rig: Rig, tmp_path: Path) -> None:
+    worker = shadowing(rig, max_disagreement=0.9, shadow_frames=10**9, shadow_share=0.01)
+    publish_tiny(rig.registry, bias=-2.0)
+    wait_until(lambda: compared(worker, "differ") > 0)
+    end(rig, worker)
+    assert events(worker) == []
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("bias", [0.5, -2.0])
+def test_without_a_shadow_a_swap_is_at_once(rig: Rig, bias: float) -> None:
+    worker = shadowing(rig, rollout="swap")
+    publish_tiny(rig.registry, bias=bias)
+    wait_until(lambda: events(worker) == [("swapped", 2)])
+    assert compared(worker, "agree") == compared(worker, "differ") == 0
+    end(rig, worker)

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pipeline.artifact.manifest import Contract
+from pipeline.engine.active import ActiveModel
+from pipeline.engine.torchscript import load_torchscript
+from pipeline.engine.trial import Trial, TrialLimits
+from pipeline.types import ModelIdentity
+from tests.artifacts import LABELS, SPEC, Hungry, expected_logits, scripted, tiny_model_bytes
+
+LIMITS = TrialLimits(frames=400, max_disagreement=0.2, share=1.0)
+ROWS = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), np.uint8)
+PLACES = list(range(16))
+
+
+def candidate(model: bytes, most: int = 16) -> ActiveModel:
+    return ActiveModel(
+        ModelIdentity("tiny", 2, "0" * 64, 2),
+        load_torchscript(model, "cpu"),
+        Contract.of(LABELS, SPEC),
+        {most: 0.001},
+    )
+
+
+def trial_of(bias: float = 0.0, limits: TrialLimits = LIMITS) -> Trial:
+    return Trial(candidate(tiny_model_bytes(bias=bias)), limits)
+
+
+def play(trial: Trial, logits_nk: NDArray[np.float32], batches: int) -> None:
+    for _ in range(batches):
+        trial.offer(ROWS, logits_nk, PLACES)
+        trial.step(1.0)
+
+
+def test_a_candidate_that_agrees_is_good_after_enough_frames() -> None:
+    trial = trial_of(bias=0.5)
+    play(trial, expected_logits(ROWS), 6)
+    assert (trial.verdict, trial.frames) == ("goes on", 96)
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.verdict == "good"
+    assert "0 of 112 frames (0.0%), 20% are allowed" in str(trial)
+
+
+def test_a_candidate_that_disagrees_is_found_at_once() -> None:
+    trial = trial_of(bias=-2.0)  # names the first class, not the last
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.verdict == "bad"
+    assert "16 of 16 frames (100.0%)" in str(trial)
+
+
+def test_what_is_neither_surely_good_nor_bad_is_taken_after_the_limit() -> None:
+    """One frame in five differs, which is what is allowed."""
+    ours_nk = expected_logits(ROWS)
+    ours_nk[::5] = ours_nk[::5, ::-1]
+    trial = trial_of(limits=TrialLimits(frames=400, max_disagreement=0.25, share=1.0))
+    play(trial, ours_nk, 24)
+    assert trial.verdict == "goes on"
+    play(trial, ours_nk, 1)
+    assert (trial.verdict, trial.frames) == ("good", 400)
+
+
+def test_rows_that_hold_no_frame_and_outputs_that_are_none_do_not_count() -> None:
+    ours_nk = expected_logits(ROWS)
+    ours_nk[0] = np.nan
+    trial = trial_of(bias=-2.0)
+    trial.offer(ROWS, ours_nk, [0, 3, 4])
+    assert trial.step(1.0)[:2] == (0, 2)
+
+
+def test_a_trial_without_frames_goes_on() -> None:
+    trial = trial_of()
+    assert trial.step(0.01) == (0, 0, 0.0)
+    assert trial.verdict == "goes on"
+
+
+def test_only_one_batch_waits_and_the_others_are_left_out() -> None:
+    trial = trial_of()
+    for _ in range(1000):
+        trial.offer(ROWS, expected_logits(ROWS), PLACES)
+    trial.step(1.0)
+    assert trial.step(0.01) == (0, 0, 0.0)
+    assert trial.frames == 16
+
+
+def test_it_keeps_a_copy_of_rows_that_are_used_again() -> None:
+    rows_nhwc, trial = ROWS.copy(), trial_of()
+    ours_nk = expected_logits(rows_nhwc)
+    trial.offer(rows_nhwc, ours_nk, PLACES)
+    rows_nhwc[:], ours_nk[:] = 0, 0
+    assert trial.step(1.0)[:2] == (16, 0)
+
+
+class Shaped(torch.nn.Module):
+    """Another number of classes."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(batch_nhwc.shape[0], 7)
+
+
+class NoNumber(torch.nn.Module):
+    """NaN for bright pictures."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        return torch.log(0.5 - mean_n1) * torch.arange(3)
+
+
+class Raising(torch.nn.Module):
+    """Fails for what isn't noise."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        assert bool(batch_nhwc.float().std() > 200), "too smooth"
+        return torch.zeros(batch_nhwc.shape[0], 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "says"),
+    [
+        (Shaped(), r"it gave \(16, 7\), expected \(16, 3\)"),
+        (NoNumber(), r"it gave no numbers for \d+ of 16 frames"),
+        (Raising(), "it failed on frames that the active model scores: .*too smooth"),
+    ],
+)
+def test_outputs_that_are_none_end_it_at_once(network: torch.nn.Module, says: str) -> None:
+    trial = Trial(candidate(scripted(network)), LIMITS)
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.verdict == "bad"
+    assert re.search(says, str(trial))
+
+
+def test_batches_larger_than_its_own_are_cut() -> None:
+    trial = Trial(candidate(tiny_model_bytes(), most=4), LIMITS)
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.frames == 16
+
+
+def test_a_lack_of_memory_says_nothing_of_a_candidate() -> None:
+    trial = Trial(candidate(scripted(Hungry(room=8))), LIMITS)
+    play(trial, expected_logits(ROWS), 3)
+    assert (trial.verdict, trial.frames) == ("goes on", 0)
