@@ -70,6 +70,7 @@ class Arena:
         self._folder = folder
         self.plants = plants
         self.is_strict = False
+        self.has_probe = True
         self.key: SigningKey | None = None
         self._slots: dict[Headrace, int] = {}
         self._results_at = results_at or servers
@@ -137,7 +138,8 @@ class Arena:
 
     def _environment(self) -> Mapping[str, str]:
         trusted = {} if self.key is None else {_TRUSTED_KEYS: str(self.key.public)}
-        return {**(_EXPERIMENT if self.is_strict else {}), **trusted}
+        unprobed = {} if self.has_probe else {"HEADRACE_MODEL__PROBE": "never"}
+        return {**(_EXPERIMENT if self.is_strict else {}), **trusted, **unprobed}
 
     def _as_seen(self, url: str) -> str:
         for own, workers in self._seen_at.items():

@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import has_topic
-from tests.faults.arena import Arena, is_true_within, series_count
+from tests.faults.arena import Arena, is_true_within, metric, series_count
 from tests.flow.process import Headrace
 from tests.kafka.broker import LocalBroker
 from tests.support import wait_until
@@ -90,6 +90,8 @@ def swaps(arena: Arena, *, times: int = 20, every_s: float = 0.4, drain_s: float
     worker.until_ready()
     feeding = arena.feeder.keep_feeding(400, enough)
     try:
+        arena.publish(99)
+        until_tried(worker)
         for number in range(times):
             arena.publish(100 + number % 7)
             pause.wait(every_s)
@@ -156,25 +158,31 @@ def plain_load(arena: Arena, *, drain_s: float = 20) -> None:
     is_true_within(arena.is_all_done, drain_s)
 
 
+def until_tried(worker: Headrace) -> None:
+    """Waits until a worker has tried one version more than its first, whatever came of it: in the
+    probe that may take a while."""
+    is_true_within(lambda: metric(worker.url(), "headrace_model_swaps_total") > 0, 60)
+
+
 def altered_model(arena: Arena) -> None:
     """A version whose file isn't the one that its manifest describes, under load."""
-    pause = threading.Event()
-    arena.start().until_ready()
+    worker = arena.start()
+    worker.until_ready()
     arena.feeder.feed(300)
     arena.publish_altered(100, holds=200)
-    pause.wait(3)  # three looks of the watcher
+    until_tried(worker)
     arena.feeder.feed(300)
     is_true_within(arena.is_all_done, 20)
 
 
 def intruded_model(arena: Arena) -> None:
     """Somebody without a key publishes a version, under load."""
-    pause = threading.Event()
     arena.trust_none_but_ours()
-    arena.start().until_ready()
+    worker = arena.start()
+    worker.until_ready()
     arena.feeder.feed(300)
     arena.intrude(100)
-    pause.wait(3)  # three looks of the watcher
+    until_tried(worker)
     arena.feeder.feed(300)
     is_true_within(arena.is_all_done, 20)
 

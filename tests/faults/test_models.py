@@ -148,7 +148,12 @@ def test_18_models_that_no_trusted_key_signed_and_older_ones_are_refused(arena: 
     arena.publish_altered(102, holds=201)
     wait_until(lambda: refused(worker, "corrupt") == 1)
     arena.publish(19)
-    wait_until(lambda: 19 in arena.scoring_models() or not arena.feeder.feed(50), 30)
+
+    def is_taken() -> bool:
+        arena.feeder.feed(50)
+        return 19 in arena.scoring_models()
+
+    wait_until(is_taken, 60)
     Registry(arena.registry).set_alias(NAME, LATEST, 1)
     wait_until(lambda: refused(worker, "replayed") == 1)
     arena.feeder.feed(300)

@@ -61,6 +61,7 @@ STRICT_MUTANTS = {
 def test_a_planted_bug_is_caught(arena: Arena, mutant: str) -> None:
     case = MUTANTS[mutant]
     arena.plants = (case.device, f"mutants.{mutant}")
+    arena.has_probe = False  # a process without the bug, which would cover it
     case.play(arena)
     assert case.breaks in arena.verdict(f"mutant-{mutant}").broken
 
