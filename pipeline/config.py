@@ -23,7 +23,7 @@ def one_or_many(value: object) -> object:
     if not isinstance(value, str):
         return value
     if not value.startswith("["):
-        return (value,) if value else ()
+        return (value,)
     try:
         return json.loads(value)
     except json.JSONDecodeError as cause:
@@ -87,6 +87,14 @@ class ModelSettings(Section):
     )
 
     _several = field_validator("trusted_keys", mode="before")(one_or_many)
+
+    @field_validator("trusted_keys")
+    @classmethod
+    def _no_empty_key(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        """An empty variable mustn't turn trust off: `[]` does."""
+        if "" in keys:
+            raise ValueError("an empty one is no key; `[]` is for none")
+        return keys
 
 
 class IntakeSettings(Section):

@@ -29,6 +29,7 @@ SWAP_RESULTS = (
     "incompatible",
     "wrong_on_golden",
     "probe",
+    "too_slow",
     "shadow",
     "no_room",
     "unreachable",

@@ -33,6 +33,7 @@ class ModelSupply:
         """
         self._settings = settings.model
         self._followed = Followed.of(settings.model)
+        self._followed.prepare()
         self._loader = Loader.of(settings, clock, is_stopping)
         self._probe = Probe(clock, settings.model.probe_timeout_s, is_stopping)
         self._watcher: ModelWatcher | None = None
@@ -78,8 +79,8 @@ class ModelSupply:
         Raises:
             RestartNeeded: the device is lost.
         """
-        assert self._watcher is not None
-        self._watcher.run(self._settings.watch_interval_s)
+        if self._watcher is not None:
+            self._watcher.run(self._settings.watch_interval_s)
 
     @property
     def swaps(self) -> int:

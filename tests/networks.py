@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 import torch
 
-from pipeline.artifact import publish
 from pipeline.artifact.artifact import Draft
-from pipeline.artifact.keys import SigningKey
-from pipeline.artifact.manifest import Manifest
-from pipeline.artifact.registry import Registry
 from tests.artifacts import scripted, tiny_draft
 
 
@@ -66,13 +60,3 @@ def draft_of(network: torch.nn.Module) -> Draft:
     # Freezing leaves out what runs when a network is loaded.
     is_frozen = not isinstance(network, WritingAtLoad)
     return replace(tiny_draft(), model=scripted(network, is_frozen=is_frozen))
-
-
-def intrude(
-    registry: Registry, draft: Draft, patch: pytest.MonkeyPatch, key: SigningKey | None = None
-) -> Manifest:
-    """Publishes what our own publisher refuses to."""
-    unchecked: Callable[..., None] = lambda *_: None  # noqa: E731
-    with patch.context() as patched:
-        patched.setattr(publish, "check_archive", unchecked)
-        return registry.publish(draft, key=key)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.jit.frontend import FrontendError
 
 from pipeline.engine.device import reason_of
+from pipeline.engine.operators import forbidden_operator
 from pipeline.errors import ConfigError
 
 ExportedBy: TypeAlias = Literal["script", "trace"]
@@ -51,13 +52,17 @@ def compile_network(served: nn.Module, batch_nhwc: Tensor) -> Compiled:
     """Scripts ``served``, or traces it where scripting can't, freezes it and compares it.
 
     Raises:
-        ConfigError: neither way gives the eager network's logits at batch sizes 1, 3 and 8.
+        ConfigError: neither way gives the eager network's logits at batch sizes 1, 3 and 8, or it
+            does more than compute.
     """
     problems: list[str] = []
     ways: tuple[ExportedBy, ...] = ("script", "trace")
     for way in ways:
         try:
-            model = _saved(_compiled(served, batch_nhwc, way))
+            compiled = _compiled(served, batch_nhwc, way)
+            if what := forbidden_operator(compiled):
+                raise ConfigError(f"the network {what}: workers refuse it. Take that out of it.")
+            model = _saved(compiled)
             _check_equal(served, model, batch_nhwc)
         except NETWORK_ERRORS as cause:
             problems.append(f"{way}: {reason_of(cause)}")

@@ -27,6 +27,7 @@ RefusalReason: TypeAlias = Literal[
     "incompatible",
     "wrong_on_golden",
     "probe",
+    "too_slow",
     "shadow",
     "no_room",
     "unreachable",
@@ -92,11 +93,16 @@ def _not_golden(cause: Exception) -> ArtifactRefused:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A verified artifact: every byte of ``model`` (a TorchScript file) was hashed."""
+    """A verified artifact: every byte of ``model`` (a TorchScript file) was hashed.
+
+    ``written`` and ``packed`` are the files of manifest and golden vectors as they were read.
+    """
 
     manifest: Manifest
     model: bytes
     golden: Golden
+    written: bytes = b""
+    packed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,15 @@ class Followed:
         if self.sequence is not None:
             self.sequence.check(manifest)
 
+    def prepare(self) -> None:
+        """Makes ready to remember what is taken.
+
+        Raises:
+            ConfigError: the folder for it can't be made or written.
+        """
+        if self.sequence is not None:
+            self.sequence.prepare()
+
     def took(self, version: int) -> None:
         """It scores: no older one is taken from now on."""
         if self.sequence is not None:

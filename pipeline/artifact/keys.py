@@ -135,12 +135,15 @@ class SigningKey:
         Raises:
             ConfigError: one of them is there already, or can't be written.
         """
-        public = path.with_name(f"{path.name}.pub")
-        _write_new(public, self.public.to_pem(), 0o644)
         passphrase = _passphrase()
-        how = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
         try:
+            how = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
             private = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how)
+            public = path.with_name(f"{path.name}.pub")
+        except ValueError as cause:  # a passphrase that is too long, a path without a name
+            raise ConfigError(f"a key can't be written to {str(path)!r}: {cause}") from cause
+        _write_new(public, self.public.to_pem(), 0o644)
+        try:
             _write_new(path, private, 0o600)
         except ConfigError:
             public.unlink()
@@ -173,16 +176,22 @@ def _read(path: Path) -> bytes:
             return file.read(_MOST_FILE_BYTES)
     except OSError as cause:
         raise ConfigError(f"the key {path} can't be read: {cause.strerror}") from cause
+    except ValueError as cause:
+        raise ConfigError(f"{str(path)!r} is no path of a key: {cause}") from cause
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as cause:
+        raise ConfigError(f"{path} is there already: give another name, keys are kept") from cause
+    except (OSError, ValueError) as cause:
+        raise ConfigError(f"{str(path)!r} can't be written: {cause}") from cause
+    try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError as cause:
-        raise ConfigError(f"{path} is there already: give another name, keys are kept") from cause
     except OSError as cause:
+        path.unlink()
         raise ConfigError(f"{path} can't be written: {cause.strerror}") from cause

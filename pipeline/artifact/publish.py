@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from pipeline.artifact.archive import check_archive
 from pipeline.artifact.artifact import Artifact, Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import (
@@ -134,7 +133,6 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
     except ValidationError as cause:
         raise ArtifactRefused("corrupt", f"{draft.name} can't be published: {cause}") from cause
     check_preprocess(manifest)
-    check_archive(f"the network of {draft.name}", draft.model)
     check_golden_shapes(manifest, Artifact(manifest, draft.model, draft.golden))
     return parse_manifest(manifest_json(manifest), draft.name, version)
 

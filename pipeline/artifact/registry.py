@@ -124,10 +124,7 @@ class Registry:
             ArtifactRefused: ``missing``, ``incomplete``, ``untrusted``, ``corrupt``, or
                 ``incompatible``: of a schema that this Headrace doesn't know.
         """
-        content = self._read(check_name(name), version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
-        if self._trusted:
-            self._trusted.check(f"{name}@{version}", content, self._signature(name, version))
-        return parse_manifest(content, name, version)
+        return parse_manifest(self._manifest_file(name, version), name, version)
 
     def read(self, name: str, version: int) -> Artifact:
         """A version whose every byte was read once, hashed and found to be what was published.
@@ -136,10 +133,11 @@ class Registry:
             ArtifactRefused: as ``manifest``, and ``corrupt`` for a size, digest or golden vectors
                 that don't agree with the manifest.
         """
-        manifest = self.manifest(name, version)
+        written = self._manifest_file(name, version)
+        manifest = parse_manifest(written, name, version)
         model = self._read(name, version, MODEL_FILE, manifest.size_bytes)
         packed = self._read(name, version, GOLDEN_FILE, _MOST_GOLDEN_BYTES)
-        return unpack(manifest, model, packed)
+        return unpack(manifest, written, model, packed)
 
     def publish(
         self, draft: Draft, aliases: tuple[str, ...] = (LATEST,), key: SigningKey | None = None
@@ -160,17 +158,13 @@ class Registry:
         except OSError as cause:
             raise self._unreachable(draft.name, cause) from cause
 
-    def sign(self, name: str, version: int, key: SigningKey) -> None:
-        """Puts ``key``'s signature beside a version's manifest, in place of another's. Every byte
-        is read and hashed first: one signs what is there.
-
-        Raises:
-            ArtifactRefused: as ``read``.
+    def sign(self, artifact: Artifact, key: SigningKey) -> None:
+        """Puts ``key``'s signature beside a version's manifest, in place of another's. What is
+        signed is what was read: where the files have changed since, it is no signature of theirs.
         """
-        self.read(name, version)
-        content = self._read(name, version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
-        with self._reaching(f"{name}@{version}"):
-            self._storage.write(f"{name}/{version}/{SIGNATURE_FILE}", sign(content, key))
+        what = f"{artifact.manifest.name}/{artifact.manifest.version}"
+        with self._reaching(what):
+            self._storage.write(f"{what}/{SIGNATURE_FILE}", sign(artifact.written, key))
 
     def is_signed(self, name: str, version: int) -> bool:
         """Whether there is a signature, whoever's it is."""
@@ -230,6 +224,13 @@ class Registry:
                     "incomplete",
                     f"{name}@{version} in {self.url} has no {file}: publish the model again",
                 ) from cause
+
+    def _manifest_file(self, name: str, version: int) -> bytes:
+        """Its bytes, which a trusted key signed where there are any."""
+        content = self._read(check_name(name), version, MANIFEST_FILE, MOST_MANIFEST_BYTES)
+        if self._trusted:
+            self._trusted.check(f"{name}@{version}", content, self._signature(name, version))
+        return content
 
     def _signature(self, name: str, version: int) -> bytes | None:
         with self._reaching(f"{name}@{version}"):

@@ -31,7 +31,7 @@ class Sequence:
         """Reads what is remembered.
 
         Raises:
-            ConfigError: the folder can't be made, read or written, or its file holds no number.
+            ConfigError: the folder can't be read, or its file holds no number.
         """
         self._alias = f"{name}@{selector or LATEST}"
         self._folder = Path(folder) if folder else None
@@ -40,8 +40,19 @@ class Sequence:
             return
         self._storage = LocalStorage(self._folder)
         with _translated(self._folder):
+            self._newest = self._kept()
+
+    def prepare(self) -> None:
+        """Makes the folder: what can't be written later is better known now.
+
+        Raises:
+            ConfigError: it can't be made or written.
+        """
+        if self._folder is None:
+            return
+        with _translated(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with self._storage.locked(""):  # what can't be written later is better known now
+            with self._storage.locked(""):
                 self._newest = self._kept()
 
     def check(self, manifest: Manifest) -> None:
@@ -50,14 +61,17 @@ class Sequence:
         Raises:
             ArtifactRefused: ``replayed``.
         """
+        if self._folder is not None:
+            with _translated(self._folder):
+                self._newest = max(self._newest, self._kept())  # others may have gone further
         if manifest.version >= self._newest:
             return
         where = f", as {self._folder / self._alias} says" if self._folder else ""
         raise ArtifactRefused(
             "replayed",
             f"{self._alias} stands for version {manifest.version}, but {self._newest} was taken "
-            f"before{where}: signed models only go forwards. To go back, `headrace models rollback "
-            "--sign KEY` publishes the older one anew.",
+            f"before{where}: signed models only go forwards. To go back, `headrace models promote "
+            f"{manifest.name}@{manifest.version} --sign KEY` publishes it anew.",
         )
 
     def note(self, version: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from pipeline.image_header import read_header
 from pipeline.kafka.access import KafkaAccess
 from pipeline.kafka.address import KafkaAddress, parse_kafka_url
 from pipeline.metrics import Metrics
+from pipeline.probe.client import Probe
 from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink, make_strict_sink
 from pipeline.source.base import Source
 from pipeline.source.kafka_url import make_seat, strict_options
@@ -239,6 +240,9 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
         raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
     followed = Followed.of(settings.model)
     artifact = followed.read(followed.version())
+    if settings.model.probe != "never":
+        with closing(Probe(SystemClock(), settings.model.probe_timeout_s)) as probe:
+            probe.check(artifact)
     model = Loader.of(settings, SystemClock()).load(artifact, epoch=1)
     try:
         return _describe_model(model, followed.is_alias, would_run)

@@ -17,7 +17,7 @@ from pipeline.cli.model_parts import (
     say,
     verified,
 )
-from pipeline.cli.terminal import say as say_on_stderr
+from pipeline.cli.terminal import say as warn
 
 if TYPE_CHECKING:
     from pipeline.artifact.keys import SigningKey
@@ -43,12 +43,13 @@ def sign(
     signs = SigningKey.read(key)
     there = open_registry(registry)
     name, version = resolve(there, model)
-    verified(there, name, version)
-    there.sign(name, version, signs)
+    artifact = verified(there, name, version)
+    there.sign(artifact, signs)
+    sha256 = artifact.manifest.sha256
     say(
         as_json,
-        {"name": name, "version": version, "key": str(signs.public)},
-        f"{name}@{version} is signed by {signs.public}",
+        {"name": name, "version": version, "sha256": sha256, "key": str(signs.public)},
+        f"{name}@{version}, sha256 {sha256}, is signed by {signs.public}",
     )
 
 
@@ -59,12 +60,15 @@ def promote(
     registry: RegistryUrl = "registry",
     as_json: AsJson = False,
 ) -> None:
-    """Verify a version, then let an alias stand for it. Workers that follow the alias swap."""
+    """Verify a version, then let an alias stand for it. Workers that follow the alias swap.
+
+    Workers with trusted keys take no older version than they took. With --sign an older one's
+    bytes are published anew, if this key signed them.
+    """
     from pipeline.artifact.names import check_alias
 
     check_alias(alias)
-    key = _read_key(sign_with)
-    there = open_registry(registry)
+    key, there = _opened(registry, sign_with)
     name, version = resolve(there, model)
     _move(there, name, alias, version, key, as_json)
 
@@ -79,14 +83,13 @@ def rollback(
     """Verify the next lower version with the same contract, then move the alias to it.
 
     Workers with trusted keys take no older version. With --sign its bytes are published anew, as
-    a version that they take.
+    a version that they take, if this key signed them.
     """
     from pipeline.artifact.names import check_alias
     from pipeline.errors import ArtifactRefused
 
     check_alias(alias)
-    key = _read_key(sign_with)
-    there = open_registry(registry)
+    key, there = _opened(registry, sign_with)
     now = there.aliases(name).get(alias)
     if now is None:
         there.resolve(name)  # says where the model itself is what's missing
@@ -105,22 +108,28 @@ def rollback(
     _move(there, name, alias, lower[-1], key, as_json)
 
 
-def _read_key(path: Path | None) -> SigningKey | None:
+def _opened(registry: str, key: Path | None) -> tuple[SigningKey | None, Registry]:
+    """With a key, the registry gives only what this key signed: what is published anew gets its
+    signature, and so must have had it."""
     from pipeline.artifact.keys import SigningKey
 
-    return None if path is None else SigningKey.read(path)
+    signs = None if key is None else SigningKey.read(key)
+    return signs, open_registry(registry, [] if signs is None else [str(signs.public)])
 
 
 def _original(there: Registry, name: str, version: int) -> int:
-    """Which version this one is a copy of, or itself: further back is below that."""
+    """Which version this one is a copy of in the end, or itself: further back is below that."""
     from pipeline.artifact.names import version_of
     from pipeline.errors import ArtifactRefused
 
     try:
-        copied = there.manifest(name, version).notes.get(COPY_NOTE, "")
+        while (copied := version_of(there.manifest(name, version).notes.get(COPY_NOTE, ""))) and (
+            copied < version
+        ):
+            version = copied
     except ArtifactRefused:
         return version
-    return version_of(copied) or version
+    return version
 
 
 def _keeps_contract(there: Registry, name: str, version: int, now: int) -> bool:
@@ -146,14 +155,12 @@ def _move(
     artifact = verified(there, name, version)
     goes_back = before is not None and version < before
     now = version
-    if key is not None and goes_back:
+    if key is not None and version < max(there.versions(name)):
         now = there.publish(Draft.again(artifact), (alias,), key).version
     else:
-        if key is not None:
-            there.sign(name, version, key)
         there.set_alias(name, alias, version)
     if key is None and goes_back and there.is_signed(name, version):
-        say_on_stderr(
+        warn(
             f"workers with trusted keys refuse {name}@{version} as older than what they took:"
             " --sign KEY publishes it anew for them"
         )

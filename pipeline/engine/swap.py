@@ -35,7 +35,7 @@ _AGAIN_S = 60.0
 """Until a version for which the device had no memory, or the way back, is tried again: to try costs
 the active model some of its speed."""
 
-_MENDABLE = frozenset({"no_room", "untrusted"})
+_MENDABLE = frozenset({"no_room", "untrusted", "too_slow"})
 """Refusals that others may mend, by more memory or a signature: tried again every ``_AGAIN_S``."""
 
 _QUARANTINED = frozenset(
@@ -118,10 +118,10 @@ class ModelWatcher:
             if self._rolls_back(active):
                 return
             version = self._followed.version()
+            if self._trials.probe is not None:
+                self._trials.probe.rest()
             if version == active.identity.version:
                 self._forget_refusal()
-                if self._trials.probe is not None:
-                    self._trials.probe.rest()
             elif self._may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
                 self._forget_refusal()
@@ -152,6 +152,7 @@ class ModelWatcher:
             )
         check_compatible(manifest.contract, active.contract)
         artifact = self._followed.read(version)
+        check_compatible(artifact.manifest.contract, active.contract)  # it was read anew
         if self._trials.probe is not None:
             self._trials.probe.check(artifact)
         self._take(active, artifact)

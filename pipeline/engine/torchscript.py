@@ -20,6 +20,7 @@ import torch
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
 from pipeline.engine.device import check_device, copies_of, has_no_room, reason_of
+from pipeline.engine.operators import forbidden_operator
 from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
@@ -88,8 +89,8 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
     """Loads a TorchScript file from its bytes: those that were hashed, never a path read again.
 
     Raises:
-        ArtifactRefused: ``no_room``: the device has no memory for it; else ``corrupt``: torch can't
-            load it.
+        ArtifactRefused: ``no_room``: the device has no memory for it; ``forbidden``: it does more
+            than compute; else ``corrupt``: torch can't load it.
         RestartNeeded: the device is lost.
     """
     on = torch.device(device)
@@ -104,6 +105,8 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
             warnings.simplefilter("ignore", FutureWarning)
             with _as_file(model) as file:
                 module = torch.jit.load(file, map_location=on).eval()
+            if what := forbidden_operator(module):
+                raise ArtifactRefused("forbidden", f"model.pt {what}: a network only computes")
             module = _for_inference(module)
     except (RuntimeError, MemoryError, ValueError) as cause:
         check_device(on, cause)

@@ -7,13 +7,14 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, cast, get_args
+from pathlib import Path
+from typing import BinaryIO, cast
 
-from pipeline.artifact.artifact import Artifact, RefusalReason
-from pipeline.artifact.publish import manifest_json
+from pipeline.artifact.artifact import Artifact
 from pipeline.clock import Clock
 from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
@@ -27,9 +28,14 @@ _KEPT_S = 60.0
 """After a candidate, for the next one: it costs 200 MiB, and seconds of CPU to start."""
 
 _LOOK_S = 0.25
-_COMMAND = (sys.executable, "-m", "pipeline.probe")
-_OURS = frozenset({"died", "failed", "too_slow"})
-"""What the probe says of a candidate that isn't a refusal of the artifact's own reasons."""
+_COMMAND = (sys.executable, "-P", "-m", "pipeline.probe")
+"""``-P``: nothing is imported from the folder that the worker happens to run in."""
+
+_ARTIFACTS = frozenset({"corrupt", "forbidden", "incompatible", "wrong_on_golden"})
+_MENDABLE = frozenset({"too_slow", "no_room"})
+"""What a child may say of a candidate: it may be the candidate that speaks."""
+
+_SAID_BYTES = 2000
 
 
 class Probe:
@@ -59,20 +65,27 @@ class Probe:
         manifest = artifact.manifest
         what = f"{manifest.name}@{manifest.version}"
         request = Request(
-            *(manifest.name, manifest.version, manifest_json(manifest)),
-            *(artifact.model, artifact.golden.to_bytes(), self._within_s),
+            *(manifest.name, manifest.version, artifact.written),
+            *(artifact.model, artifact.packed, self._within_s),
         )
         reply = self._asked(request, what)
         self._used_mono_s = self._clock.monotonic()
         if reply.missing and not self._has_warned:
             self._has_warned = True
             log.warning("the probe of new versions isn't shut in here: %s", reply.missing)
-        if reply.reason in _OURS or (reply.reason and reply.reason not in get_args(RefusalReason)):
-            raise ArtifactRefused(
-                "probe", f"{what} failed in the probe, before it could score: {reply.detail}"
-            )
-        if reply.reason:
+        if not reply.reason:
+            return
+        if reply.reason in _ARTIFACTS:
             raise ArtifactRefused(reply.reason, reply.detail)
+        if reply.reason in _MENDABLE:
+            raise ArtifactRefused(
+                reply.reason,
+                f"{what} wasn't fit in the probe: {reply.detail}; `model.probe_timeout_s` says how "
+                "long it may take, and `model.probe` when there is a probe",
+            )
+        raise ArtifactRefused(
+            "probe", f"{what} failed in the probe, before it could score: {reply.detail}"
+        )
 
     def rest(self) -> None:
         """Lets the process go if it had nothing to do for a while."""
@@ -100,13 +113,14 @@ class Probe:
         except OSError as cause:
             reply, why = None, f"{cause.strerror or cause}"
         else:
-            why = "its process ended"
+            why = "its process ended, which it does where memory runs out"
         if reply is None:
             self.close()
+            if self._is_stopping():  # and so, by the same signal, was the probe
+                raise StopRequested("the worker is ending")
             raise ArtifactRefused(
                 "no_room",
-                f"{what} can't be tried in the probe, as {why}: is there memory for another "
-                "process? `model.probe` says when there is a probe",
+                f"{what} can't be tried in the probe: {why}. `model.probe` says when there is one",
             )
         return reply
 
@@ -119,16 +133,19 @@ class Probe:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
-        process = self._process = subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=_environment(),
-            start_new_session=True,  # a Ctrl-C in the terminal is the worker's
-        )
-        if self._reply(process, _START_WITHIN_S) is None:
-            raise OSError("its process doesn't start")
+        with tempfile.TemporaryFile() as complained:
+            process = self._process = subprocess.Popen(
+                [*_COMMAND, str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complained,
+                env=_environment(),
+                start_new_session=True,  # a Ctrl-C in the terminal is the worker's
+            )
+            if self._reply(process, _START_WITHIN_S) is None:
+                complained.seek(0)
+                said = complained.read(1 << 20).decode(errors="replace").strip().splitlines()
+                raise OSError(f"it doesn't start: {said[-1][:_SAID_BYTES] if said else 'no word'}")
         return process
 
     def _reply(self, process: subprocess.Popen[bytes], within_s: float) -> Reply | None:
@@ -139,7 +156,9 @@ class Probe:
         """
         pipe = cast(BinaryIO, process.stdout)
         end = self._clock.monotonic() + within_s
-        while not select.select([pipe], [], [], _LOOK_S)[0]:
+        ready = select.poll()  # `select` takes no descriptor above 1023
+        ready.register(pipe, select.POLLIN)
+        while not ready.poll(_LOOK_S * 1000):
             if self._is_stopping():
                 self.close()
                 raise StopRequested("the worker is ending")
@@ -151,7 +170,9 @@ class Probe:
 def _environment() -> dict[str, str]:
     """Ours without settings, among which are passwords, and without a GPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-    return {**kept, "CUDA_VISIBLE_DEVICES": ""}
+    # Of a checkout that isn't installed, the package's folder is on nobody's path.
+    path = os.pathsep.join(filter(None, (kept.get("PYTHONPATH"), str(Path(__file__).parents[2]))))
+    return {**kept, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
 
 
 @contextmanager

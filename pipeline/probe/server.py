@@ -19,6 +19,7 @@ from typing import NoReturn
 import numpy as np
 import torch
 
+from pipeline.artifact.archive import check_archive
 from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
 from pipeline.artifact.parse import parse_manifest
@@ -28,23 +29,28 @@ from pipeline.artifact.verify import check_golden
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused
 from pipeline.preprocess import PreprocessSpec
-from pipeline.probe.jail import end_with_parent, enter
+from pipeline.probe.jail import end_with_parent, enter, go_first, room_bytes
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
+
+_OUT_OF_TIME = (signal.SIGXCPU,)
 
 _LOW_PRIORITY = 10
 """Added to the niceness: the worker beside comes first."""
 
 
-def serve() -> None:
-    """Answers until standard input ends."""
-    end_with_parent()
+def serve(parent: int) -> None:
+    """Answers the process ``parent`` until standard input ends."""
+    end_with_parent(parent)
+    go_first()
     os.nice(_LOW_PRIORITY)
     torch.set_num_threads(1)  # no thread may be there when it forks
     _import_all()
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
     Reply().write_to(replies)  # it is ready
     while (request := Request.read_from(requests)) is not None:
-        _answer(request).write_to(replies)
+        reply = _answer(request)
+        del request  # else two networks are in memory while the next one is read
+        reply.write_to(replies)
 
 
 class _Small(torch.nn.Module):
@@ -84,17 +90,18 @@ def _import_all() -> None:
 def _answer(request: Request) -> Reply:
     """Runs one candidate in a child and gives what it says, or what became of it."""
     reading, writing = os.pipe()
+    own = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        _be_probed(request, writing)
+        _be_probed(request, own, writing)
     os.close(writing)
     said = _read_within(reading, request.within_s)
     os.close(reading)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if said is None:
+    if said is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _OUT_OF_TIME):
         return Reply("too_slow", f"it took longer than {request.within_s:g} s")
     return Reply.of(said) or Reply("died", _how_it_ended(status))
 
@@ -120,14 +127,14 @@ def _how_it_ended(status: int) -> str:
     return f"it ended with {os.waitstatus_to_exitcode(status)} and said nothing"
 
 
-def _be_probed(request: Request, writing: int) -> NoReturn:
+def _be_probed(request: Request, parent: int, writing: int) -> NoReturn:
     """The child: nothing of it comes back but one reply."""
     try:
-        end_with_parent()
+        end_with_parent(parent)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)
-        missing = enter(len(request.model))
+        missing = enter(len(request.model), request.within_s)
         os.write(writing, _probed(request, missing).to_bytes())
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the candidate's
         os.write(writing, Reply("failed", f"{type(error).__name__}: {error}").to_bytes())
@@ -138,8 +145,12 @@ def _be_probed(request: Request, writing: int) -> NoReturn:
 def _probed(request: Request, missing: str) -> Reply:
     try:
         manifest = parse_manifest(request.manifest, request.name, request.version)
-        artifact = unpack(manifest, request.model, request.golden)
+        check_archive(f"model.pt of {request.name}@{request.version}", request.model)
+        artifact = unpack(manifest, request.manifest, request.model, request.golden)
         check_golden(load_torchscript(artifact.model, "cpu"), artifact)
     except ArtifactRefused as refused:
+        if refused.reason == "no_room":
+            most = room_bytes(len(request.model)) >> 20
+            return Reply("no_room", f"it takes more than the {most} MiB that it may have")
         return Reply(refused.reason, str(refused))
     return Reply(missing=missing)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 _HEAD = struct.Struct("<QQQQd")
 MOST_REPLY_BYTES = 16 * 1024
-_MOST_DETAIL = 2000
+_MOST_DETAIL = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Reply:
 
     def to_bytes(self) -> bytes:
         """One line of JSON, no longer than ``MOST_REPLY_BYTES``."""
-        short = {key: value[:_MOST_DETAIL] for key, value in asdict(self).items()}
+        short = {key: " ".join(value[:_MOST_DETAIL].split()) for key, value in asdict(self).items()}
         return json.dumps(short).encode() + b"\n"
 
     def write_to(self, pipe: BinaryIO) -> None:

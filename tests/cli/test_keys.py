@@ -72,7 +72,7 @@ def test_a_worker_and_its_check_take_the_keys_from_settings(tmp_path: Path) -> N
     assert refused.code == 1
     assert "tiny@1 isn't signed" in refused.err
     assert "tiny@1 isn't signed" in "".join(_checked(options, env))
-    registry.sign("tiny", 1, SigningKey.read(tmp_path / "key"))
+    registry.sign(registry.read("tiny", 1), SigningKey.read(tmp_path / "key"))
     ended = headrace(
         *("worker", *options, "--sink", "null:", "--no-server", "--max-frames", "5", "--json"),
         env={**env, "HEADRACE_MODEL__TRUSTED_KEYS": json.dumps([key, str(tmp_path / "key.pub")])},

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.artifact.artifact import Golden
+from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import MODEL_FILE
 from pipeline.artifact.registry import Registry
@@ -175,7 +175,12 @@ def test_a_version_is_signed_and_held_to_it(registry: Registry, key: Path) -> No
     with pytest.raises(ArtifactRefused, match="isn't signed"):
         _run(registry, "verify", "tiny@2", "--trusted-key", public)
     signed = _json(registry, "sign", "tiny@2", "--key", str(key))
-    assert signed == {"name": "tiny", "version": 2, "key": str(SigningKey.read(key).public)}
+    assert signed == {
+        "name": "tiny",
+        "version": 2,
+        "sha256": registry.manifest("tiny", 2).sha256,
+        "key": str(SigningKey.read(key).public),
+    }
     said = _run(registry, "verify", "tiny@2", "--trusted-key", signed["key"])
     assert "signed by a trusted key" in said
     assert _json(registry, "verify", "tiny@2")["trusted"] is False
@@ -193,7 +198,7 @@ def test_a_rollback_for_workers_with_trusted_keys_publishes_the_older_bytes_anew
     registry: Registry, key: Path
 ) -> None:
     for version in (1, 2, 3):
-        registry.sign("tiny", version, SigningKey.read(key))
+        registry.sign(registry.read("tiny", version), SigningKey.read(key))
     moved = _json(registry, "rollback", "tiny", "--sign", str(key))
     assert moved == {
         "name": "tiny",
@@ -211,7 +216,7 @@ def test_a_rollback_for_workers_with_trusted_keys_publishes_the_older_bytes_anew
 
 
 def test_a_rollback_without_a_key_says_who_refuses_it(registry: Registry, key: Path) -> None:
-    registry.sign("tiny", 2, SigningKey.read(key))
+    registry.sign(registry.read("tiny", 2), SigningKey.read(key))
     ran = CliRunner().invoke(
         app, ["rollback", "tiny", "--registry", registry.url], catch_exceptions=False
     )
@@ -219,14 +224,38 @@ def test_a_rollback_without_a_key_says_who_refuses_it(registry: Registry, key: P
     assert registry.resolve("tiny") == 2
 
 
-def test_promote_signs_what_goes_forwards(registry: Registry, key: Path) -> None:
-    for version in (1, 3):
-        arguments = ("promote", f"tiny@{version}", "--alias", "prod", "--sign", str(key))
-        assert _json(registry, *arguments)["version"] == version
-        assert registry.is_signed("tiny", version)
-    back = _json(registry, "promote", "tiny@2", "--alias", "prod", "--sign", str(key))
+def test_promote_publishes_anew_what_workers_would_take_for_older(
+    registry: Registry, key: Path
+) -> None:
+    for version in (1, 2, 3):
+        registry.sign(registry.read("tiny", version), SigningKey.read(key))
+    moves = ("promote", "tiny@3", "--alias", "prod", "--sign", str(key))
+    assert _json(registry, *moves)["version"] == 3
+    moves = ("promote", "tiny@2", "--alias", "prod", "--sign", str(key))
+    back = _json(registry, *moves)
     assert (back["version"], back["copy_of_version"]) == (4, 2)
     assert registry.aliases("tiny") == {"latest": 3, "prod": 4}
+
+
+def test_what_is_published_anew_was_signed_by_the_same_key(
+    registry: Registry, key: Path, tmp_path: Path
+) -> None:
+    """Else who may write to the registry waits for a rollback and has theirs signed."""
+    registry.sign(registry.read("tiny", 3), SigningKey.read(key))
+    for moves in (("rollback", "tiny"), ("promote", "tiny@2", "--alias", "latest")):
+        with pytest.raises(ArtifactRefused, match=r"tiny@2 isn't signed|no lower complete"):
+            _run(registry, *moves, "--sign", str(key))
+    assert registry.versions("tiny") == [1, 2, 3]
+
+
+def test_a_copy_of_a_copy_goes_back_below_the_first(registry: Registry, key: Path) -> None:
+    signs = SigningKey.read(key)
+    for version in (1, 2, 3):
+        registry.sign(registry.read("tiny", version), signs)
+    _run(registry, "rollback", "tiny", "--sign", str(key))  # 4 is 2
+    _run(registry, "promote", "tiny@2", "--alias", "latest", "--sign", str(key))  # 5 is 2
+    registry.publish(Draft.again(registry.read("tiny", 5)), key=signs)  # 6 is 5 is 2
+    assert _json(registry, "rollback", "tiny", "--sign", str(key))["copy_of_version"] == 1
 
 
 @pytest.mark.parametrize(

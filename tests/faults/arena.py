@@ -97,7 +97,7 @@ class Arena:
         self.key = SigningKey.new()
         there = Registry(self.registry)
         for version in there.versions(NAME):
-            there.sign(NAME, version, self.key)
+            there.sign(there.read(NAME, version), self.key)
 
     def intrude(self, constant: int, key: SigningKey | None = None) -> None:
         """Publishes as somebody else would who may write to the registry: a row of this network is

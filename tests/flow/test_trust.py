@@ -15,7 +15,7 @@ from pipeline.errors import ArtifactRefused
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny, tiny_draft
 from tests.flow.rig import Rig
-from tests.networks import Endless, Writing, draft_of, intrude
+from tests.networks import Endless, Writing, draft_of
 from tests.support import noise_jpeg, wait_until
 
 KEY, OTHER = SigningKey.new(), SigningKey.new()
@@ -24,7 +24,7 @@ KEY, OTHER = SigningKey.new(), SigningKey.new()
 @pytest.fixture
 def careful(rig: Rig) -> Callable[..., Worker]:
     """Makes workers that trust ``KEY``; the registry's first version is signed by it."""
-    rig.registry.sign("tiny", 1, KEY)
+    rig.registry.sign(rig.registry.read("tiny", 1), KEY)
 
     def make(name: str = "tiny", **more: object) -> Worker:
         model = ModelSettings.model_validate(
@@ -124,15 +124,15 @@ def test_a_worker_does_not_start_on_an_unsigned_model(
 
 
 def test_an_unsigned_network_that_writes_a_file_is_never_run(
-    rig: Rig, careful: Callable[..., Worker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, careful: Callable[..., Worker], tmp_path: Path
 ) -> None:
     """A TorchScript file is a program: this one saves its input where it is told to."""
     canary = tmp_path / "canary"
     worker = scoring(rig, careful())
-    intrude(rig.registry, draft_of(Writing(str(canary))), monkeypatch)
+    rig.registry.publish(draft_of(Writing(str(canary))))
     wait_until(lambda: refusals(worker) == ["untrusted"])
     # Signed by somebody who was deceived, it is refused for what its code says.
-    intrude(rig.registry, draft_of(Writing(str(canary))), monkeypatch, KEY)
+    rig.registry.publish(draft_of(Writing(str(canary))), key=KEY)
     wait_until(lambda: refusals(worker) == ["untrusted", "forbidden"])
     assert not canary.exists()
 
@@ -142,7 +142,7 @@ def test_a_candidate_is_tried_in_the_probe_before_it_takes_anothers_place(
 ) -> None:
     worker = scoring(rig, careful(probe="swaps", probe_timeout_s=3))
     rig.registry.publish(draft_of(Endless()), key=KEY)
-    wait_until(lambda: refusals(worker) == ["probe"], 60)
+    wait_until(lambda: refusals(worker) == ["too_slow"], 60)
     so_far = worker.summary().scored
     wait_until(lambda: worker.summary().scored > so_far + 50)
     good = rig.registry.publish(tiny_draft(bias=0.4), key=KEY)
@@ -158,5 +158,5 @@ def test_the_first_model_is_tried_in_the_probe_where_that_is_asked_for(
     rig.registry.publish(draft_of(Endless()), key=KEY)
     with pytest.raises(ArtifactRefused, match="took longer than 2 s") as refused:
         careful(probe="always", probe_timeout_s=2).run()
-    assert refused.value.reason == "probe"
+    assert refused.value.reason == "too_slow"
     assert not rig.out.exists() or not rig.rows()

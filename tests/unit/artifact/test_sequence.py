@@ -37,7 +37,10 @@ def test_a_folder_remembers_for_the_next_process_and_for_others(
 ) -> None:
     state = tmp_path / "state" / "of" / "mine"
     one, other = (Sequence(str(state), "tiny", "prod") for _ in range(2))
+    one.prepare()
     one.note(3)
+    with pytest.raises(ArtifactRefused):
+        other.check(manifests[1])
     other.note(2)  # it didn't know of the other's
     assert (state / "tiny@prod").read_text() == "3\n"
     with pytest.raises(ArtifactRefused, match="tiny@prod says"):
@@ -60,10 +63,21 @@ def test_a_folder_that_cannot_be_one_is_said_at_once(tmp_path: Path) -> None:
         Sequence(str(tmp_path / "file"), "tiny", "")
 
 
+def test_a_folder_is_made_by_who_will_write_to_it(tmp_path: Path) -> None:
+    sequence = Sequence(str(tmp_path / "state"), "tiny", "")
+    assert not (tmp_path / "state").exists()
+    sequence.prepare()
+    assert (tmp_path / "state").is_dir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"model\.state_folder"):
+        Sequence(str(tmp_path / "file" / "below"), "tiny", "").prepare()
+
+
 def test_a_folder_that_goes_away_takes_no_model_with_it(
     manifests: list[Manifest], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sequence = Sequence(str(tmp_path / "state"), "tiny", "")
+    sequence.prepare()
     (tmp_path / "state" / ".lock").unlink()
     (tmp_path / "state").rmdir()
     sequence.note(3)

@@ -93,10 +93,10 @@ def test_a_registry_gives_only_what_is_signed(tmp_path: Path) -> None:
         assert refused.value.reason == "untrusted"
     assert everybody.is_signed("tiny", 1)
     assert not everybody.is_signed("tiny", 2)
-    everybody.sign("tiny", 2, OTHER)
+    everybody.sign(everybody.read("tiny", 2), OTHER)
     with pytest.raises(ArtifactRefused, match=r"isn't one of the 1 in model\.trusted_keys"):
         careful.read("tiny", 2)
-    everybody.sign("tiny", 2, KEY)
+    everybody.sign(everybody.read("tiny", 2), KEY)
     assert careful.read("tiny", 2).manifest.version == 2
 
 

@@ -40,7 +40,7 @@ import json, os, resource, socket, sys, threading
 from pipeline.probe.jail import enter
 path, there = sys.argv[1:3]
 tries = json.loads(sys.argv[3])
-missing = enter(0)
+missing = enter(0, 60.0)
 came_of_it = {}
 for name, code in tries.items():
     try:
@@ -78,12 +78,12 @@ def test_nothing_but_computing_is_left(tmp_path: Path) -> None:
 
 def test_memory_has_a_limit(tmp_path: Path) -> None:
     program = (
-        "from pipeline.probe.jail import enter\nenter(0)\n"
+        "from pipeline.probe.jail import enter\nenter(0, 60.0)\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('no room', flush=True)\n"
         "import os\nos._exit(0)\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program.replace("enter(0)\n", "enter(0)\nimport os\n")],
+        [sys.executable, "-c", program.replace("enter(0, 60.0)\n", "enter(0, 60.0)\nimport os\n")],
         capture_output=True,
         text=True,
         timeout=60,
