@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import torch
@@ -18,13 +18,15 @@ from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
+from trainer.auxiliary import AuxiliaryLoss
 from trainer.checkpoint import load_tensors
 from trainer.data import SplitData, heldout_loader, training_loader
 from trainer.evaluate import Evaluation, evaluate
-from trainer.nets import build_net
+from trainer.finetune import tune
+from trainer.nets import NetSettings, auxiliary_weight, build_net
 from trainer.progress import PlainProgress, TrainingProgress
 from trainer.run_folder import EpochRecord, RunFolder, TrainingState
-from trainer.served import TRAINING_NORMALISATION, ServedNetwork
+from trainer.served import ServedNetwork
 
 _EPOCHS_PER_SEED = 1_000_003
 """More than anybody trains for, so that no two pairs of seed and epoch share an order."""
@@ -46,6 +48,7 @@ class FitSettings:
     seed: int = 0
     workers: int = 0
     device: str = "cpu"
+    net_settings: NetSettings = field(default_factory=NetSettings)
 
     @classmethod
     def of(cls, optimizer: str, lr: float | None, **rest: Any) -> FitSettings:
@@ -61,7 +64,7 @@ class FitSettings:
     def identity(self) -> dict[str, Any]:
         """What decides the weights after a given epoch."""
         names = ("net", "batch_size", "optimizer", "lr", "momentum", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | self.net_settings.identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,12 @@ class Training:
         # 1 and 2: the network, and its initialisation from the seed.
         torch.manual_seed(settings.seed)
         size = (data.spec.width, data.spec.height)
-        self.network = build_net(settings.net, len(data.labels), size)
-        self.served = ServedNetwork(self.network, TRAINING_NORMALISATION).to(self._device)
+        self.network = build_net(settings.net, len(data.labels), size, settings.net_settings)
+        self.tuning = tune(self.network, settings.net_settings, len(data.labels))
+        normalisation = settings.net_settings.normalisation
+        self.served = ServedNetwork(self.network, normalisation).to(self._device)
         # 3: the loss.
-        self._loss_of = nn.CrossEntropyLoss()
+        self._loss_of = AuxiliaryLoss(nn.CrossEntropyLoss(), auxiliary_weight(settings.net))
         # 4: the optimiser.
         self.optimiser = build_optimiser(settings, self.network)
 
@@ -130,6 +135,7 @@ class Training:
             workers=settings.workers,
         )
         self.served.train()
+        self.tuning.keep_still()
         loss_sum = 0.0
         for batch, (batch_nhwc, classes) in enumerate(loader, start=1):
             logits_nk = self.served(batch_nhwc.to(self._device))
@@ -182,6 +188,9 @@ def fit(
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")
     elif resume:
         progress.say(f"no epoch is kept in {run.path}: beginning with the first")
+    if not state.epoch:
+        for line in training.tuning.lines:
+            progress.say(line)
     try:
         while state.epoch < settings.epochs:
             report = _one_epoch(training, state, progress)

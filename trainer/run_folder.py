@@ -119,7 +119,14 @@ class RunFolder:
         if content.get("format") != _FORMAT:
             raise ConfigError(f"{self.last} isn't a checkpoint of `headrace train`: no {_FORMAT}")
         self._check_identity(content["identity"], identity)
-        state.network.load_state_dict(content["network"])
+        try:
+            state.network.load_state_dict(content["network"])
+        except RuntimeError as cause:  # only a network of the user's can have changed
+            reason = " ".join(str(cause).split())
+            raise ConfigError(
+                f"{self.last} is of another network than the one that is made now: {reason}"
+                " Give the old code back, or begin anew with another --run."
+            ) from cause
         state.optimiser.load_state_dict(content["optimiser"])
         state.history = [EpochRecord(**record) for record in content["history"]]
         state.best_accuracy = content["best_accuracy"]

@@ -85,7 +85,7 @@ def train(job: TrainJob) -> TrainSummary:
         HeadraceError: see ``fit``, ``image_folder``, ``make_draft`` and ``Registry.publish``.
     """
     started = time.monotonic()
-    check_net(job.settings.net, (job.spec.width, job.spec.height))
+    check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
     run = _run_folder(job)
     with progress_for_stderr() as progress:
         data = _load(job, progress)
@@ -153,6 +153,7 @@ def _publish(job: TrainJob, target: Target, data: SplitData, result: FitResult) 
             "net": job.settings.net,
             "data": Path(job.data).name,
             "data_sha256": data.digest,
+            **job.settings.net_settings.notes(),
         },
     )
     draft = make_draft(result.served, golden_samples(data.heldout), about)

@@ -44,9 +44,11 @@ def load_network(file: str, weights: Path | None) -> nn.Module:
                 f"{file} is a file that holds its weights; --weights goes with module:factory"
             )
         return _load_torchscript(path).eval()
-    if not _FACTORY.fullmatch(file):
+    if not is_factory(file):
         raise ConfigError(f"{file} isn't there. Give a TorchScript file or module:factory.")
-    network = _call_factory(file).cpu().float()
+    found = find_factory(file)
+    network = found if isinstance(found, nn.Module) else call_factory(file, found)
+    network = network.cpu().float()
     if weights is not None:
         load_weights(network, load_tensors(weights), str(weights))
     return network.eval()
@@ -86,7 +88,17 @@ def _not_torchscript(path: Path) -> str | None:
     return "it's another kind of zip archive"
 
 
-def _call_factory(name: str) -> nn.Module:
+def is_factory(name: str) -> bool:
+    """Whether it is written as ``module:factory``."""
+    return _FACTORY.fullmatch(name) is not None
+
+
+def find_factory(name: str) -> Any:
+    """Imports ``module:factory``'s module, from the current directory too, and gives the factory.
+
+    Raises:
+        ConfigError: the module can't be imported, or has no such name.
+    """
     module_name, _, attribute = name.partition(":")
     # The console script doesn't put the current directory on the path as `python -m` does.
     if str(Path.cwd()) not in sys.path:
@@ -102,16 +114,23 @@ def _call_factory(name: str) -> nn.Module:
         if not hasattr(found, part):
             raise ConfigError(f"{module_name} has no {attribute!r}. Give module:factory.")
         found = getattr(found, part)
-    if isinstance(found, nn.Module):
-        return found
+    return found
+
+
+def call_factory(name: str, factory: Any, **arguments: Any) -> nn.Module:
+    """Calls what ``find_factory`` found.
+
+    Raises:
+        ConfigError: it fails, or gives no network.
+    """
+    called = f"{name}({', '.join(f'{key}={value}' for key, value in arguments.items())})"
     try:
-        network = found()
+        network = factory(**arguments)
     except (*NETWORK_ERRORS, ImportError, NameError, ArithmeticError) as cause:
-        raise ConfigError(
-            f"{name}() failed: {cause}. It must give the network when called without arguments."
-        ) from cause
+        remedy = "" if arguments else " It must give the network when called without arguments."
+        raise ConfigError(f"{called} failed: {reason_of(cause)}.{remedy}") from cause
     if not isinstance(network, nn.Module):
-        raise ConfigError(f"{name}() gives a {type(network).__name__}, expected a torch.nn.Module")
+        raise ConfigError(f"{called} gives a {type(network).__name__}, expected a torch.nn.Module")
     return network
 
 
@@ -121,10 +140,7 @@ def load_weights(network: nn.Module, content: dict[str, Any], source: str) -> No
     Raises:
         ConfigError: keys or shapes differ; says which.
     """
-    state = next(
-        (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), dict)), content
-    )
-    consume_prefix_in_state_dict_if_present(state, "module.")
+    state = state_dict_in(content)
     wanted = network.state_dict()
     problems = [
         _listed("missing", wanted.keys() - state.keys()),
@@ -137,6 +153,15 @@ def load_weights(network: nn.Module, content: dict[str, Any], source: str) -> No
             " Give the state_dict of this very network."
         )
     network.load_state_dict(state)
+
+
+def state_dict_in(content: dict[str, Any]) -> dict[str, Any]:
+    """The state_dict itself, of a file that may hold more, under the network's own names."""
+    state = next(
+        (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), dict)), content
+    )
+    consume_prefix_in_state_dict_if_present(state, "module.")
+    return state
 
 
 def _misshapen(wanted: dict[str, Any], state: dict[str, Any]) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,10 +19,53 @@ def train(
         str,
         typer.Option(help="'digits', or an image folder: PATH/CLASS/name.jpg.", metavar="DATA"),
     ] = "digits",
-    net: Annotated[str, typer.Option(help="reference-cnn, or torchvision:NAME.")] = "reference-cnn",
+    net: Annotated[
+        str,
+        typer.Option(
+            help="reference-cnn, simple-cnn (with options), a classifier of torchvision's"
+            " (resnet18), or module:factory."
+        ),
+    ] = "reference-cnn",
     size: Annotated[
-        str, typer.Option(help="The samples' size in pixels.", metavar="WxH")
-    ] = "24x24",
+        str | None,
+        typer.Option(
+            help="The samples' size in pixels (default: reference-cnn and simple-cnn 24x24,"
+            " inception_v3 299x299, others 224x224).",
+            metavar="WxH",
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Of simple-cnn: relu, leaky-relu or prelu. [default: relu]")
+    ] = None,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="Of simple-cnn: normalise over the batch.")
+    ] = False,
+    dropout: Annotated[
+        float | None,
+        typer.Option(help="Of simple-cnn: share of hidden features left out. [default: 0]"),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Of simple-cnn: kaiming-normal, kaiming-uniform, xavier-normal, xavier-uniform,"
+            " orthogonal or default (PyTorch's). [default: kaiming-normal]"
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Begin with this state_dict, but for a head that differs.")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Parameters that don't learn, such as 'features.*'; repeatable."
+        ),
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Of R,G,B, taken from pixels scaled to 0..1.", metavar="R,G,B")
+    ] = "0.5",
+    std: Annotated[
+        str, typer.Option(help="What is then divided by: that of --weights.", metavar="R,G,B")
+    ] = "0.25",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step.")] = 64,
     optimizer: Annotated[str, typer.Option(help="sgd or adam.")] = "sgd",
@@ -69,7 +112,15 @@ def train(
 
     Killed at any point, the same command with --resume goes on, to the same weights.
     """
+    cnn: dict[str, Any] = {
+        "activation": activation,
+        "batch_norm": batch_norm or None,
+        "dropout": dropout,
+        "init": init,
+    }
+    cnn = {name: value for name, value in cnn.items() if value is not None}
     for option, is_idle, goes_with in (
+        *((f"--{name.replace('_', '-')}", net != "simple-cnn", "--net simple-cnn") for name in cnn),
         ("--momentum", momentum is not None and optimizer != "sgd", "--optimizer sgd"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
@@ -81,12 +132,20 @@ def train(
 
     from pipeline.engine.device import choose_device
     from trainer.fit import FitSettings
-    from trainer.options import Target, make_spec
+    from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
+    from trainer.options import Target, make_spec, parse_mean, parse_rgb
+    from trainer.served import Normalisation
     from trainer.train import TrainJob
     from trainer.train import train as run_job
 
     if threads is not None:
         torch.set_num_threads(threads)
+    net_settings = NetSettings(
+        cnn=CnnOptions(**cnn),
+        weights=WeightsFile.of(weights) if weights else None,
+        freeze=tuple(freeze or []),
+        normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
+    )
     settings = FitSettings.of(
         net=net,
         epochs=epochs,
@@ -97,9 +156,10 @@ def train(
         seed=seed,
         workers=workers,
         device=choose_device(device),
+        net_settings=net_settings,
     )
     target = Target.of(publish, registry, alias or [], sign) if publish else None
-    spec = make_spec(size)
+    spec = make_spec(size or "{}x{}".format(*usual_size(net)))
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(TrainJob(data, spec, settings, run, resume, samples, target))
     typer.echo(json.dumps(summary.to_dict()) if as_json else str(summary))

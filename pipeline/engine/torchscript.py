@@ -11,7 +11,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -36,9 +36,17 @@ class TorchScriptEngine:
     Owned by: the engine thread once active, the swap thread before.
     """
 
-    def __init__(self, module: torch.jit.ScriptModule, device: torch.device) -> None:
+    def __init__(
+        self,
+        module: torch.jit.ScriptModule,
+        device: torch.device,
+        as_published: Callable[[], torch.jit.ScriptModule] | None = None,
+    ) -> None:
         self._module: torch.jit.ScriptModule | None = module
         self._device = device
+        # Until the first batch: torch 2.15 optimises a VGG's adaptive pooling into one of oneDNN's
+        # that can't run where the sizes don't divide, as they do at 224x224 and not at 96x96.
+        self._as_published = as_published
         self._copies = copies_of(device) if device.type == "cuda" else None
 
     @property
@@ -60,16 +68,22 @@ class TorchScriptEngine:
         try:
             with torch.inference_mode():
                 logits_nk = self._module(self._to_device(torch.from_numpy(batch_nhwc)))
-                return logits_nk.float().cpu().numpy()
+                scored_nk = logits_nk.float().cpu().numpy()
         except (RuntimeError, MemoryError, torch.jit.Error) as cause:
             check_device(self._device, cause)
             if has_no_room(cause):
                 raise EngineOutOfMemory(f"no room for a batch of {len(batch_nhwc)}") from cause
-            raise EngineFailed(reason_of(cause)) from cause
+            if self._as_published is None:
+                raise EngineFailed(reason_of(cause)) from cause
+            log.info("torch can't run what it optimised, it runs as published: %s", cause)
+            self._module, self._as_published = self._as_published(), None
+            return self.score(batch_nhwc)
+        self._as_published = None
+        return scored_nk
 
     def close(self) -> None:
         """See ``Engine.close``."""
-        self._module = None
+        self._module = self._as_published = None
         if self._copies is not None:
             torch.cuda.empty_cache()
 
@@ -98,6 +112,14 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
         # cuDNN rounds float32 to TF32's ten bits by default: other scores than on the CPU, and
         # further from the golden ones than their tolerance.
         torch.backends.cudnn.allow_tf32 = False
+    return TorchScriptEngine(_loaded(model, on, _for_inference), on, lambda: _loaded(model, on))
+
+
+def _loaded(
+    model: bytes,
+    on: torch.device,
+    then: Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule] = lambda module: module,
+) -> torch.jit.ScriptModule:
     try:
         with warnings.catch_warnings():
             # Which of the two its deprecation is depends on torch: 2.15 gives a FutureWarning.
@@ -107,17 +129,16 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
                 module = torch.jit.load(file, map_location=on).eval()
             if what := forbidden_operator(module):
                 raise ArtifactRefused("forbidden", f"model.pt {what}: a network only computes")
-            module = _for_inference(module)
+            return then(module)
     except (RuntimeError, MemoryError, ValueError) as cause:
         check_device(on, cause)
         if has_no_room(cause):
-            raise no_room(f"{len(model) >> 20} MiB of network", device) from cause
+            raise no_room(f"{len(model) >> 20} MiB of network", str(on)) from cause
         raise ArtifactRefused(
             "corrupt",
             f"torch {torch.__version__} can't load model.pt: {reason_of(cause)}; "
             "publish it again with this torch, or a newer one here",
         ) from cause
-    return TorchScriptEngine(module, on)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,15 +11,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.registry import Registry
 from pipeline.errors import ConfigError
 from tests.support import noise_jpeg, wait_until
 from trainer.__main__ import app
 from trainer.checkpoint import load_tensors
+from trainer.nets import CnnOptions, SimpleCnn
 
 ROOT = Path(__file__).parents[2]
 PLAIN = ["train", "--threads", "1", "--device", "cpu", "--json"]
@@ -101,6 +105,15 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--size", "24"], "WIDTHxHEIGHT"),
         (["--size", "0x24"], "--size"),
         (["--net", "lenet"], "there is no network"),
+        (["--net", "nowhere_at_all:net"], "can't be imported"),
+        (["--net", "vgg11", "--size", "16x16"], "can't take samples of 16x16"),
+        (["--net", "resnet18", "--dropout", "0.1"], "--dropout goes with --net simple-cnn"),
+        (["--batch-norm"], "--batch-norm goes with --net simple-cnn"),
+        (["--activation", "relu"], "--activation goes with --net simple-cnn"),
+        (["--net", "simple-cnn", "--init", "zeros"], "--init is 'zeros'"),
+        (["--weights", "nothing.pt"], "--weights nothing.pt can't be read"),
+        (["--freeze", "conv1.*"], "--freeze goes with --weights"),
+        (["--mean", "127"], "is it 0.498"),
         (["--optimizer", "lion"], "sgd or adam"),
         (["--data", "nowhere"], "is no folder"),
         (["--publish", "a/b"], "the model's name"),
@@ -213,3 +226,76 @@ def test_a_resume_that_finds_nothing_says_that_it_begins(tmp_path: Path):
     )
     assert ran.exit_code == 0
     assert "no epoch is kept in" in ran.stderr
+
+
+def folder_of_pictures(path: Path, labels: tuple[str, ...]) -> None:
+    for label in labels:
+        (path / label).mkdir(parents=True)
+        for number in range(12):
+            (path / label / f"{number}.jpg").write_bytes(noise_jpeg(seed=number))
+
+
+def test_a_network_with_options_is_trained_and_then_fine_tuned_to_other_classes(tmp_path: Path):
+    options = ["--activation", "prelu", "--batch-norm", "--dropout", "0.2", "--init", "orthogonal"]
+    simple = ["--net", "simple-cnn", "--size", "32x28", *options]
+    train(*simple, "--epochs", "1", "--run", str(tmp_path / "first"))
+    folder_of_pictures(tmp_path / "data", ("dark", "light"))
+    ran = CliRunner().invoke(
+        app,
+        [
+            *(*PLAIN, *simple, "--data", str(tmp_path / "data"), "--epochs", "2"),
+            *("--weights", str(tmp_path / "first" / "best.pt"), "--freeze", "conv*"),
+            *("--freeze", "norm[12].*", "--mean", "0.4,0.5,0.6", "--std", "0.2"),
+            *("--run", str(tmp_path / "second"), "--publish", "two"),
+            *("--registry", str(tmp_path / "models")),
+        ],
+        catch_exceptions=False,
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "left as drawn, for 2 classes and not 10: logits.bias, logits.weight" in ran.stderr
+    before, after = (load_tensors(tmp_path / run / "best.pt") for run in ("first", "second"))
+    assert torch.equal(before["conv2.weight"], after["conv2.weight"])
+    assert torch.equal(before["norm2.running_var"], after["norm2.running_var"])
+    assert not torch.equal(before["hidden.weight"], after["hidden.weight"])
+    artifact = Registry(str(tmp_path / "models")).read("two", 1)
+    notes = artifact.manifest.notes
+    assert notes["net"] == "simple-cnn"
+    assert notes["freeze"] == "conv*, norm[12].*"
+    assert notes["activation"] == "prelu"
+    weights = (tmp_path / "first" / "best.pt").read_bytes()
+    assert notes["weights_sha256"] == hashlib.sha256(weights).hexdigest()
+    assert_gives(artifact, after, (0.4, 0.5, 0.6), (0.2, 0.2, 0.2))
+
+
+def assert_gives(
+    artifact: Artifact, state: dict[str, Any], mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    """The published golden logits are those of a simple-cnn with ``state``, computed by hand."""
+    options = CnnOptions("prelu", batch_norm=True, dropout=0.2, init="orthogonal")
+    network = SimpleCnn(2, (32, 28), options).eval()
+    network.load_state_dict(state)
+    scaled_nhwc = (artifact.golden.inputs_nhwc / 255 - np.array(mean)) / np.array(std)
+    images_nchw = torch.from_numpy(scaled_nhwc.transpose(0, 3, 1, 2)).float()
+    with torch.inference_mode():
+        np.testing.assert_allclose(
+            network(images_nchw).numpy(), artifact.golden.logits_nk, atol=1e-4
+        )
+
+
+def test_a_network_of_ones_own_is_trained_published_and_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("my_networks_of_today.py").write_text(
+        "from torch import nn\n\n\n"
+        "def tiny(num_classes):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(),\n"
+        "        nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, num_classes))\n"
+    )
+    net = ["--net", "my_networks_of_today:tiny", "--size", "20x20"]
+    train(*net, "--epochs", "1", "--publish", "mine")
+    summary = train(*net, "--epochs", "2", "--run", "runs/mine", "--resume", "--publish", "mine")
+    assert (summary["epochs"], summary["published"]["version"]) == (2, 2)
+    artifact = Registry("registry").read("mine", 2)
+    assert artifact.golden.logits_nk.shape == (8, 10)
+    assert artifact.manifest.notes["net"] == "my_networks_of_today:tiny"

@@ -60,6 +60,37 @@ def test_an_error_of_the_network_is_told_from_others() -> None:
         engine.score(np.zeros((1, 4, 4, 3), np.uint8))
 
 
+class _Vgg(torch.nn.Module):
+    """What follows a VGG's convolutions: pooling to 7×7, also of fewer pixels, then a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 8, 3, stride=8)
+        self.pool = torch.nn.AdaptiveAvgPool2d((7, 7))
+        self.linear = torch.nn.Linear(8 * 7 * 7, 3)
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        pooled_nchw = self.pool(self.conv(batch_nhwc.permute(0, 3, 1, 2).float() / 255).relu())
+        return self.linear(torch.flatten(pooled_nchw, 1))
+
+
+@on_each_device
+@pytest.mark.parametrize("side", [24, 56, 96])
+def test_a_network_that_torch_optimises_into_one_it_cannot_run_is_run_as_published(
+    device: str, side: int
+) -> None:
+    network = _Vgg().eval()
+    buffer = io.BytesIO()
+    torch.jit.save(torch.jit.freeze(torch.jit.script(network)), buffer)
+    engine = load_torchscript(buffer.getvalue(), device)
+    engine.warm((1, 4), (side, side, 3))
+    batch_nhwc = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), np.uint8)
+    with torch.inference_mode():
+        expected_nk = network(torch.from_numpy(batch_nhwc)).numpy()
+    assert np.abs(engine.score(batch_nhwc) - expected_nk).max() < 1e-4
+    engine.close()
+
+
 def test_a_loaded_model_is_measured_for_every_bucket(tmp_path: Path) -> None:
     registry = Registry(str(tmp_path))
     publish_tiny(registry, "tiny")

@@ -48,6 +48,47 @@ class NotANumber(Scriptable):
         return self.linear(self.conv(x).view(x.shape[0], -1)) / 0.0 * 0.0
 
 
+class WithAuxiliaryHead(nn.Module):
+    """Gives a tuple in training, as Inception does."""
+
+    def __init__(self, classes: int = 3, side: int = 24) -> None:
+        super().__init__()
+        self.late = Scriptable(classes, side)
+        self.early = nn.Linear(3, classes)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits_nk = self.late(x)
+        return (logits_nk, self.early(x.mean((2, 3)))) if self.training else logits_nk
+
+
+MADE = Scriptable()
+NUMBER = 3
+
+
+def sized(classes: int) -> nn.Module:
+    """Its weights are drawn from whatever seed is set."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, classes),
+    )
+
+
+def by_another_name(*, num_classes: int = 1000) -> nn.Module:
+    return sized(num_classes)
+
+
+def always_three() -> nn.Module:
+    return Scriptable()
+
+
+def needs_a_side(side: int, classes: int) -> nn.Module:
+    return Scriptable(classes, side)
+
+
 def needs_an_argument(classes: int) -> nn.Module:
     return Scriptable(classes)
 
