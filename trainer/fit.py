@@ -267,5 +267,5 @@ def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitRes
     training.network.load_state_dict(load_tensors(run.best))
     evaluation = training.judge()
     best = max(state.history, key=lambda record: record.accuracy)
-    training.served.to("cpu", memory_format=torch.contiguous_format)
+    training.served.to("cpu").to(memory_format=torch.contiguous_format)
     return FitResult(tuple(state.history), best, evaluation, training.served)

@@ -13,9 +13,9 @@ LR = 0.5
 STEPS = 6
 
 
-def course(epochs: int, schedule: str, **choices: int) -> list[float]:
+def course(epochs: int, schedule: str, warmup_epochs: int = 0) -> list[float]:
     """The learning rate of each step, for six steps an epoch."""
-    settings = FitSettings(epochs=epochs, lr=LR, schedule=schedule, **choices)
+    settings = FitSettings(epochs=epochs, lr=LR, schedule=schedule, warmup_epochs=warmup_epochs)
     optimiser = build_optimiser(nn.Linear(1, 1), settings)
     made = Schedule(optimiser, settings, steps_per_epoch=STEPS)
     rates = list[float]()
