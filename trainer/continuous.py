@@ -23,10 +23,11 @@ from pipeline.preprocess import PreprocessSpec
 from trainer.data import DIGITS_TRAIN, DigitsData, SplitData
 from trainer.evaluate import Evaluation
 from trainer.export import About, golden_samples, make_draft
-from trainer.fit import FitSettings, Training
+from trainer.fit import Training
 from trainer.nets import REFERENCE_SIZE
 from trainer.options import Target
 from trainer.progress import PlainProgress
+from trainer.settings import FitSettings
 
 _LOW_PRIORITY = 10
 """Added to the niceness: the worker beside comes first."""
@@ -122,11 +123,11 @@ def train_and_publish(
     round_number, progress = 0, PlainProgress()
     while is_wanted() and not (policy.at_plateau and len(train) >= settings.most_samples):
         round_number += 1
-        train_loss = training.learn(round_number, progress)
+        learnt = training.learn(round_number, progress)
         evaluation = training.judge()
         elapsed_s = time.monotonic() - started
         if policy.wants(evaluation.accuracy, elapsed_s):
-            draft = _draft(target.name, training, data, evaluation, train_loss)
+            draft = _draft(target.name, training, data, evaluation, learnt.loss)
             manifest = target.publish(draft)
             on_published(
                 Publication(manifest, evaluation.accuracy, round_number, len(train), elapsed_s)

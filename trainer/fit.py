@@ -2,7 +2,8 @@
 
 On the CPU with one thread, a run that is killed at any point and resumed ends with the very weights
 of a run that wasn't: the order of an epoch's batches depends on the seed and the epoch's number
-alone, and the rest of the state is in the run's folder.
+alone, and the rest of the state is in the run's folder. The choices are in files of their own:
+``settings``, ``optimiser``, ``schedule``, ``precision``, ``steps`` and ``early_stopping``.
 """
 
 from __future__ import annotations
@@ -10,61 +11,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
-from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch import Tensor, nn
 
-from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
+from pipeline.errors import EXIT_INTERRUPTED, HeadraceError
 from trainer.auxiliary import AuxiliaryLoss
 from trainer.checkpoint import load_tensors
-from trainer.data import SplitData, heldout_loader, training_loader
+from trainer.data import Loader, SplitData, heldout_loader, training_loader
+from trainer.early_stopping import EarlyStopping
 from trainer.evaluate import Evaluation, evaluate
 from trainer.finetune import tune
-from trainer.nets import NetSettings, auxiliary_weight, build_net
+from trainer.nets import auxiliary_weight, build_net
+from trainer.optimiser import build_optimiser, clip_gradient
+from trainer.precision import Precision
 from trainer.progress import PlainProgress, TrainingProgress
+from trainer.randomness import seed_all
 from trainer.run_folder import EpochRecord, RunFolder, TrainingState
+from trainer.schedule import Schedule
 from trainer.served import ServedNetwork
+from trainer.settings import FitSettings
+from trainer.steps import StepPlan
 
 _EPOCHS_PER_SEED = 1_000_003
 """More than anybody trains for, so that no two pairs of seed and epoch share an order."""
-
-
-_USUAL_LR = {"sgd": 0.01, "adam": 0.001}
-
-
-@dataclass(frozen=True, slots=True)
-class FitSettings:
-    """How to train. ``momentum`` is SGD's; Adam has its own."""
-
-    net: str = "reference-cnn"
-    epochs: int = 10
-    batch_size: int = 64
-    optimizer: str = "sgd"
-    lr: float = 0.01
-    momentum: float = 0.9
-    seed: int = 0
-    workers: int = 0
-    device: str = "cpu"
-    net_settings: NetSettings = field(default_factory=NetSettings)
-
-    @classmethod
-    def of(cls, optimizer: str, lr: float | None, **rest: Any) -> FitSettings:
-        """From the command line: the optimiser checked, and its customary learning rate.
-
-        Raises:
-            ConfigError: there is no such optimiser.
-        """
-        if optimizer not in _USUAL_LR:
-            raise ConfigError(f"--optimizer is {optimizer!r}, expected sgd or adam")
-        return cls(optimizer=optimizer, lr=_USUAL_LR[optimizer] if lr is None else lr, **rest)
-
-    def identity(self) -> dict[str, Any]:
-        """What decides the weights after a given epoch."""
-        names = ("net", "batch_size", "optimizer", "lr", "momentum", "seed")
-        return {name: getattr(self, name) for name in names} | self.net_settings.identity()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +68,17 @@ class TrainingStopped(HeadraceError):
     exit_code = EXIT_INTERRUPTED
 
 
-def build_optimiser(settings: FitSettings, network: nn.Module) -> Optimizer:
-    """SGD with momentum, or Adam."""
-    if settings.optimizer == "adam":
-        return Adam(network.parameters(), lr=settings.lr)
-    return SGD(network.parameters(), lr=settings.lr, momentum=settings.momentum)
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What one pass over the training data came to. ``loss`` is the mean cross-entropy.
+
+    ``learning_rate`` is the last step's; ``gradient_norm`` the steps' mean L2 norm before clipping,
+    None if fp16's scaler left out all steps.
+    """
+
+    loss: float
+    learning_rate: float
+    gradient_norm: float | None
 
 
 class Training:
@@ -110,52 +88,99 @@ class Training:
         self._data, self._settings = data, settings
         self._device = torch.device(settings.device)
         # 1 and 2: the network, and its initialisation from the seed.
-        torch.manual_seed(settings.seed)
+        seed_all(settings.seed)
         size = (data.spec.width, data.spec.height)
         self.network = build_net(settings.net, len(data.labels), size, settings.net_settings)
         self.tuning = tune(self.network, settings.net_settings, len(data.labels))
         normalisation = settings.net_settings.normalisation
         self.served = ServedNetwork(self.network, normalisation).to(self._device)
-        # 3: the loss.
+        if settings.channels_last:  # the planes follow: a convolution takes its weight's layout
+            self.network.to(memory_format=torch.channels_last)
+        # 3: the loss, and what it is computed in.
         self._loss_of = AuxiliaryLoss(nn.CrossEntropyLoss(), auxiliary_weight(settings.net))
-        # 4: the optimiser.
-        self.optimiser = build_optimiser(settings, self.network)
+        self.precision = Precision(settings.precision, self._device)
+        # 4: the optimiser, and how its learning rate goes.
+        self.optimiser = build_optimiser(self.network, settings)
+        steps_per_epoch = self._plan(self._batches(epoch=1)).steps
+        self.schedule = Schedule(self.optimiser, settings, steps_per_epoch)
 
-    def learn(self, epoch: int, progress: TrainingProgress) -> float:
-        """Step 5: one pass over the training data; gives the mean loss.
+    def learn(self, epoch: int, progress: TrainingProgress) -> Learnt:
+        """Step 5: one pass over the training data.
 
         Raises:
-            HeadraceError: the loss isn't finite any more.
+            HeadraceError: the loss or its gradient isn't finite any more.
         """
-        settings = self._settings
-        loader = training_loader(
-            self._data.train,
-            settings.batch_size,
-            epoch_seed=settings.seed * _EPOCHS_PER_SEED + epoch,
-            workers=settings.workers,
-        )
+        loader = self._batches(epoch)
+        plan = self._plan(loader)
         self.served.train()
         self.tuning.keep_still()
-        loss_sum = 0.0
+        loss_sum, norms = 0.0, list[float]()
+        learning_rate = self.schedule.learning_rate
         for batch, (batch_nhwc, classes) in enumerate(loader, start=1):
-            logits_nk = self.served(batch_nhwc.to(self._device))
-            loss = self._loss_of(logits_nk, classes.to(self._device))
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            loss_sum += loss.item()
+            loss = self._loss(batch_nhwc.to(self._device), classes.to(self._device))
+            self.precision.backward(loss * plan.share(batch))
+            loss_sum += self._finite("loss", loss, epoch, batch)
+            if plan.ends_step(batch):
+                learning_rate = self.schedule.learning_rate
+                norm = self._step()
+                if norm is not None:
+                    norms.append(self._finite("gradient's norm", norm, epoch, batch))
             progress.batch_done(epoch, batch, len(loader), loss_sum / batch)
-        if not math.isfinite(loss_sum):
+        gradient_norm = sum(norms) / len(norms) if norms else None
+        return Learnt(loss_sum / len(loader), learning_rate, gradient_norm)
+
+    def _batches(self, epoch: int) -> Loader:
+        settings = self._settings
+        epoch_seed = settings.seed * _EPOCHS_PER_SEED + epoch
+        return training_loader(
+            self._data.train, settings.batch_size, epoch_seed, workers=settings.workers
+        )
+
+    def _plan(self, loader: Loader) -> StepPlan:
+        batch_size = self._settings.batch_size
+        samples = min(len(self._data.train), len(loader) * batch_size)  # one may be left over
+        return StepPlan(samples, batch_size, self._settings.accumulate)
+
+    def _loss(self, batch_nhwc: Tensor, classes: Tensor) -> Tensor:
+        with self.precision.autocast():
+            outputs = self.served(batch_nhwc)
+        return self._loss_of(outputs, classes)
+
+    def _step(self) -> Tensor | None:
+        """Gives the gradient's norm, None if fp16's scaler left the step out."""
+        self.precision.unscale(self.optimiser)
+        norm = clip_gradient(self.network, self._settings.clip_norm)
+        stepped = self.precision.step(self.optimiser)
+        self.optimiser.zero_grad()
+        if not stepped:
+            return None
+        self.schedule.step_done()
+        return norm
+
+    def _finite(self, what: str, value: Tensor, epoch: int, batch: int) -> float:
+        number = value.item()
+        if not math.isfinite(number):
             raise HeadraceError(
-                f"the loss became {loss_sum} in epoch {epoch}: training diverged."
-                f" Begin anew with a lower --lr than {settings.lr}."
+                f"the {what} became {number} in batch {batch} of epoch {epoch}: training diverged."
+                f" Begin anew with {_milder(self._settings)}."
             )
-        return loss_sum / len(loader)
+        return number
 
     def judge(self) -> Evaluation:
         """Step 6: inference on held-out data."""
         loader = heldout_loader(self._data.heldout, workers=self._settings.workers)
         return evaluate(self.served, loader, self._data.labels, self._device)
+
+
+def _milder(settings: FitSettings) -> str:
+    clip_norm = settings.clip_norm
+    ways = [
+        f"a lower --lr than {settings.lr}",
+        "--clip-norm 1" if clip_norm is None else f"a lower --clip-norm than {clip_norm}",
+    ]
+    if settings.precision == "fp16":
+        ways.append("--precision bf16")
+    return " or ".join(ways)
 
 
 def fit(
@@ -175,24 +200,31 @@ def fit(
     """
     progress = progress or PlainProgress()
     training = Training(data, settings)
-    state = TrainingState(training.network, training.optimiser)
+    state = TrainingState(
+        training.network, training.optimiser, training.schedule, training.precision
+    )
     identity = {
         **settings.identity(),
         "labels": list(data.labels),
         "data": data.digest,
         "preprocess": data.spec.model_dump(),
     }
-    run.begin({**identity, "epochs": settings.epochs})
     if resume and run.has_checkpoint:
         run.restore_last(state, identity)
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")
     elif resume:
         progress.say(f"no epoch is kept in {run.path}: beginning with the first")
+    # Only now: a resume that is refused leaves the run's own description in place.
+    run.begin({**identity, "epochs": settings.epochs})
+    stopping = EarlyStopping(settings.patience, settings.min_delta)
     if not state.epoch:
         for line in training.tuning.lines:
             progress.say(line)
     try:
         while state.epoch < settings.epochs:
+            if stopping.is_due([record.accuracy for record in state.history]):
+                progress.say(f"{settings.patience} epochs without gain: stopped early")
+                break
             report = _one_epoch(training, state, progress)
             # The best first: if death comes between the two, the epoch is simply done again.
             if report.is_best:
@@ -212,10 +244,17 @@ def fit(
 def _one_epoch(training: Training, state: TrainingState, progress: TrainingProgress) -> EpochReport:
     started = time.monotonic()
     epoch = state.epoch + 1
-    train_loss = training.learn(epoch, progress)
+    learnt = training.learn(epoch, progress)
     evaluation = training.judge()
+    training.schedule.epoch_done(evaluation.loss)
     record = EpochRecord(
-        epoch, train_loss, evaluation.loss, evaluation.accuracy, time.monotonic() - started
+        epoch=epoch,
+        train_loss=learnt.loss,
+        heldout_loss=evaluation.loss,
+        accuracy=evaluation.accuracy,
+        duration_s=time.monotonic() - started,
+        learning_rate=learnt.learning_rate,
+        gradient_norm=learnt.gradient_norm,
     )
     is_best = evaluation.accuracy > state.best_accuracy
     state.best_accuracy = max(state.best_accuracy, evaluation.accuracy)
@@ -236,5 +275,5 @@ def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitRes
     training.network.load_state_dict(load_tensors(run.best))
     evaluation = training.judge()
     best = max(state.history, key=lambda record: record.accuracy)
-    training.served.to("cpu")
+    training.served.to("cpu").to(memory_format=torch.contiguous_format)
     return FitResult(tuple(state.history), best, evaluation, training.served)

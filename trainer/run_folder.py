@@ -15,27 +15,38 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from pipeline.errors import ConfigError, HeadraceError
 from trainer.checkpoint import load_tensors, remove_partials, save_tensors, write_atomically
+from trainer.precision import Precision
+from trainer.randomness import random_state, restore_random_state
+from trainer.schedule import Schedule
+from trainer.settings import FitSettings
 
-_FORMAT = "headrace.run/1"
+_FORMAT = "headrace.run/2"
+_FIRST_FORMAT = "headrace.run/1"
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """One epoch's line in ``history.jsonl``. Losses are mean cross-entropies."""
+    """One epoch's line in ``history.jsonl``. Losses are mean cross-entropies.
+
+    ``learning_rate`` is that of the epoch's last step; ``gradient_norm`` the mean L2 norm of its
+    steps' gradients before clipping, None if there was no step. Both are None where an epoch was
+    kept before they were.
+    """
 
     epoch: int
     train_loss: float
     heldout_loss: float
     accuracy: float
     duration_s: float
+    learning_rate: float | None = None
+    gradient_norm: float | None = None
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """As JSON has it."""
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -46,6 +57,8 @@ class TrainingState:
 
     network: nn.Module
     optimiser: Optimizer
+    schedule: Schedule
+    precision: Precision
     history: list[EpochRecord] = field(default_factory=list)
     best_accuracy: float = -1.0
 
@@ -96,10 +109,11 @@ class RunFolder:
             "identity": identity,
             "network": state.network.state_dict(),
             "optimiser": state.optimiser.state_dict(),
+            "schedule": state.schedule.state_dict(),
+            "precision": state.precision.state_dict(),
             "history": [record.to_dict() for record in state.history],
             "best_accuracy": state.best_accuracy,
-            "rng": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all(),
+            "random": random_state(),
         }
         save_tensors(self.last, content)
         self.write_history(state.history)
@@ -110,15 +124,16 @@ class RunFolder:
         write_atomically(self.history, lines.encode())
 
     def restore_last(self, state: TrainingState, identity: dict[str, Any]) -> None:
-        """Brings ``state`` and torch's random generators to where ``last.pt`` was written.
+        """Brings ``state`` and the random generators to where ``last.pt`` was written.
 
         Raises:
             ConfigError: the file is damaged, or of a run with other settings or data.
         """
         content = load_tensors(self.last)
-        if content.get("format") != _FORMAT:
+        if content.get("format") not in (_FORMAT, _FIRST_FORMAT):
             raise ConfigError(f"{self.last} isn't a checkpoint of `headrace train`: no {_FORMAT}")
-        self._check_identity(content["identity"], identity)
+        # A setting that is younger than the run was then what is its default now.
+        self._check_identity({**FitSettings().identity(), **content["identity"]}, identity)
         try:
             state.network.load_state_dict(content["network"])
         except RuntimeError as cause:  # only a network of the user's can have changed
@@ -128,11 +143,15 @@ class RunFolder:
                 " Give the old code back, or begin anew with another --run."
             ) from cause
         state.optimiser.load_state_dict(content["optimiser"])
+        if content["format"] == _FIRST_FORMAT:
+            # Neither a schedule nor fp16's scaler was there; only torch's generators were kept.
+            restore_random_state({"torch": content["rng"], "cuda": content["rng_cuda"]})
+        else:
+            state.schedule.load_state_dict(content["schedule"])
+            state.precision.load_state_dict(content["precision"])
+            restore_random_state(content["random"])
         state.history = [EpochRecord(**record) for record in content["history"]]
         state.best_accuracy = content["best_accuracy"]
-        torch.set_rng_state(content["rng"])
-        if len(content["rng_cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(content["rng_cuda"])
         self.write_history(state.history)
 
     def _check_identity(self, there: dict[str, Any], wanted: dict[str, Any]) -> None:

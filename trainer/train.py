@@ -12,12 +12,13 @@ from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
-from trainer.fit import FitResult, FitSettings, fit
+from trainer.fit import FitResult, fit
 from trainer.image_folder import image_folder
 from trainer.nets import check_net
 from trainer.options import Target
 from trainer.progress import TrainingProgress, progress_for_stderr
 from trainer.run_folder import EpochRecord, RunFolder
+from trainer.settings import FitSettings
 
 _RUNS = Path("runs")
 _NAMED_FILES = 20

@@ -12,6 +12,10 @@ from pipeline.errors import ConfigError
 
 _MOMENTUM = 0.9
 _TRAIN_SAMPLES = 4000
+_PLATEAU_EPOCHS = 5
+"""The first is the best so far, four later ones must be no better: the sixth could be slower."""
+
+_OTHER_SCHEDULES = "a --schedule other than one-cycle, which has its own"
 
 
 def train(
@@ -67,15 +71,47 @@ def train(
         str, typer.Option(help="What is then divided by: that of --weights.", metavar="R,G,B")
     ] = "0.25",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a step.")] = 64,
-    optimizer: Annotated[str, typer.Option(help="sgd or adam.")] = "sgd",
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a forward pass.")] = 64,
+    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw.")] = "sgd",
     lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate (default: sgd 0.01, adam 0.001).")
+        float | None,
+        typer.Option(min=0, help="Learning rate (default: sgd 0.01, adam and adamw 0.001)."),
     ] = None,
     momentum: Annotated[
         float | None, typer.Option(min=0, max=1, help="Of SGD. [default: 0.9]")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and digits.")] = 0,
+    nesterov: Annotated[
+        bool, typer.Option("--nesterov", help="SGD's momentum looks ahead.")
+    ] = False,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of weights, not biases and norms (default: adamw 0.01, else 0)."),
+    ] = None,
+    schedule: Annotated[
+        str,
+        typer.Option(help="Learning rate's: constant, step, cosine, plateau or one-cycle."),
+    ] = "constant",
+    warmup_epochs: Annotated[
+        int, typer.Option(min=0, help="The learning rate first rises over these.")
+    ] = 0,
+    clip_norm: Annotated[
+        float | None, typer.Option(min=0, help="Scales larger gradients down to this L2 norm.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop early, after so many epochs without gain.")
+    ] = None,
+    min_delta: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="What --patience takes for gain. [default: 0]"),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of training: float32, bf16, or fp16 (CUDA alone).")
+    ] = "float32",
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches in a step.")] = 1,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Weights and planes in memory as NHWC.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout and digits.")] = 0,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder (default: a new one in runs/).")
     ] = None,
@@ -119,9 +155,17 @@ def train(
         "init": init,
     }
     cnn = {name: value for name, value in cnn.items() if value is not None}
+    is_one_cycle, is_sgd = schedule == "one-cycle", optimizer == "sgd"
+    is_too_short_for_plateau = schedule == "plateau" and epochs <= _PLATEAU_EPOCHS
     for option, is_idle, goes_with in (
         *((f"--{name.replace('_', '-')}", net != "simple-cnn", "--net simple-cnn") for name in cnn),
-        ("--momentum", momentum is not None and optimizer != "sgd", "--optimizer sgd"),
+        ("--momentum", momentum is not None and not is_sgd, "--optimizer sgd"),
+        ("--momentum", momentum is not None and is_one_cycle, _OTHER_SCHEDULES),
+        ("--nesterov", nesterov and not is_sgd, "--optimizer sgd"),
+        ("--warmup-epochs", warmup_epochs and is_one_cycle, _OTHER_SCHEDULES),
+        ("--schedule plateau", is_too_short_for_plateau, f"more than {_PLATEAU_EPOCHS} --epochs"),
+        ("--min-delta", min_delta is not None and patience is None, "--patience"),
+        ("--patience", patience and patience > epochs - 2, "at least two more --epochs"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
@@ -131,10 +175,10 @@ def train(
     import torch
 
     from pipeline.engine.device import choose_device
-    from trainer.fit import FitSettings
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
     from trainer.options import Target, make_spec, parse_mean, parse_rgb
     from trainer.served import Normalisation
+    from trainer.settings import FitSettings
     from trainer.train import TrainJob
     from trainer.train import train as run_job
 
@@ -153,6 +197,16 @@ def train(
         optimizer=optimizer,
         lr=lr,
         momentum=_MOMENTUM if momentum is None else momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        schedule=schedule,
+        warmup_epochs=warmup_epochs,
+        clip_norm=clip_norm,
+        patience=patience,
+        min_delta=min_delta or 0.0,
+        precision=precision,
+        accumulate=accumulate,
+        channels_last=channels_last,
         seed=seed,
         workers=workers,
         device=choose_device(device),

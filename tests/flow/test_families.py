@@ -15,10 +15,11 @@ from pipeline.preprocess import PreprocessSpec, load_sample
 from tests.flow.rig import Rig
 from trainer.data import SplitData
 from trainer.export import About, golden_samples, make_draft
-from trainer.fit import FitSettings, Training
+from trainer.fit import Training
 from trainer.image_folder import image_folder
 from trainer.progress import PlainProgress
 from trainer.served import ServedNetwork
+from trainer.settings import FitSettings
 
 STREAMED = 6
 

@@ -12,10 +12,11 @@ from tests.unit.trainer.networks_of_users import WithAuxiliaryHead
 from trainer.auxiliary import AuxiliaryLoss
 from trainer.data import DigitsData, SplitData
 from trainer.export import golden_samples
-from trainer.fit import FitSettings, Training
+from trainer.fit import Training
 from trainer.nets import auxiliary_weight, build_net, torchvision_nets
 from trainer.progress import PlainProgress
 from trainer.served import TRAINING_NORMALISATION, ServedNetwork
+from trainer.settings import FitSettings
 from trainer.torchscript import compile_network, load_torchscript
 
 CLASSES = torch.tensor([0, 2])

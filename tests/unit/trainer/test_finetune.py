@@ -11,10 +11,11 @@ from pipeline.errors import ConfigError
 from trainer.checkpoint import load_tensors, save_tensors
 from trainer.data import SplitData
 from trainer.finetune import begin_with, freeze, tune
-from trainer.fit import FitSettings, Training, fit
+from trainer.fit import Training, fit
 from trainer.nets import CnnOptions, NetSettings, ReferenceCnn, SimpleCnn, WeightsFile, build_net
 from trainer.progress import PlainProgress
 from trainer.run_folder import RunFolder
+from trainer.settings import FitSettings
 
 BATCH_NORM = CnnOptions(batch_norm=True)
 

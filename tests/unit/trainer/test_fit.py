@@ -4,25 +4,32 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from pipeline.errors import ConfigError, HeadraceError
 from pipeline.preprocess import PreprocessSpec
 from tests.support import noise_jpeg
 from trainer.checkpoint import load_tensors
-from trainer.data import DigitsData, SplitData
-from trainer.fit import EpochReport, FitSettings, TrainingStopped, fit
+from trainer.data import DigitsData, SplitData, training_loader
+from trainer.fit import EpochReport, Training, TrainingStopped, fit
 from trainer.image_folder import image_folder
 from trainer.nets import ReferenceCnn
 from trainer.progress import PlainProgress
 from trainer.run_folder import RunFolder
-from trainer.served import Normalisation
+from trainer.served import TRAINING_NORMALISATION, Normalisation, ServedNetwork
+from trainer.settings import FitSettings
 
 
-def settings_for(epochs: int, **changed) -> FitSettings:
+def settings_for(epochs: int, **changed: Any) -> FitSettings:
     return FitSettings(**{"epochs": epochs, "batch_size": 64, **changed})
+
+
+def quietly(epoch: int, training: Training) -> float:
+    return training.learn(epoch, PlainProgress()).loss
 
 
 def assert_same_checkpoint(one: RunFolder, other: RunFolder) -> None:
@@ -48,6 +55,68 @@ def test_the_six_steps_learn_digits(tmp_path: Path, few_digits: SplitData):
     assert result.evaluation.samples == 300
     lines = [json.loads(line) for line in run.history.read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_by_default_training_is_the_plain_loop_bit_for_bit(few_digits: SplitData):
+    settings = settings_for(2)
+    torch.manual_seed(settings.seed)
+    network = ReferenceCnn()
+    served = ServedNetwork(network, TRAINING_NORMALISATION).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
+    for epoch in (1, 2):
+        for batch_nhwc, classes in training_loader(few_digits.train, 64, epoch_seed=epoch):
+            loss = nn.functional.cross_entropy(served(batch_nhwc), classes)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    training = Training(few_digits, settings)
+    for epoch in (1, 2):
+        quietly(epoch, training)
+    for key, value in network.state_dict().items():
+        assert torch.equal(training.network.state_dict()[key], value), key
+
+
+def test_accumulated_batches_learn_as_one_large_batch(few_digits: SplitData):
+    large = Training(few_digits, settings_for(1, batch_size=128))
+    small = Training(few_digits, settings_for(1, batch_size=32, accumulate=4))
+    for epoch in (1, 2):  # 300 samples: the last step is of 44, in batches of 32 and 12
+        quietly(epoch, large)
+        quietly(epoch, small)
+    for key, value in large.network.state_dict().items():
+        torch.testing.assert_close(small.network.state_dict()[key], value, msg=key)
+
+
+def test_channels_last_learns_the_same_and_is_published_as_usual(
+    tmp_path: Path, few_digits: SplitData
+):
+    usual = fit(few_digits, settings_for(2), RunFolder(tmp_path / "usual"))
+    turned = fit(few_digits, settings_for(2, channels_last=True), RunFolder(tmp_path / "turned"))
+    assert turned.best.train_loss == pytest.approx(usual.best.train_loss, rel=1e-4)
+    assert all(each.is_contiguous() for each in turned.served.parameters())
+    training = Training(few_digits, settings_for(1, channels_last=True))
+    quietly(1, training)
+    kernel = training.network.get_parameter("conv2.weight")
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert kernel.grad is None  # a step leaves no gradient in memory
+
+
+def test_a_clipped_gradient_is_recorded_as_it_was_before(tmp_path: Path, few_digits: SplitData):
+    free = fit(few_digits, settings_for(1), RunFolder(tmp_path / "free"))
+    clipped = fit(few_digits, settings_for(1, clip_norm=0.01), RunFolder(tmp_path / "clipped"))
+    assert free.best.gradient_norm is not None
+    assert clipped.best.gradient_norm is not None
+    assert clipped.best.gradient_norm > 0.01
+    assert clipped.best.train_loss > free.best.train_loss
+
+
+def test_an_epochs_line_has_the_learning_rate_and_the_gradients_norm(
+    tmp_path: Path, few_digits: SplitData
+):
+    run = RunFolder(tmp_path)
+    fit(few_digits, settings_for(3, schedule="step"), run)
+    lines = [json.loads(line) for line in run.history.read_text().splitlines()]
+    assert [line["learning_rate"] for line in lines] == pytest.approx([0.01, 0.001, 0.0001])
+    assert all(line["gradient_norm"] > 0 for line in lines)
 
 
 def test_the_best_epoch_is_kept_as_a_state_dict(tmp_path: Path, few_digits: SplitData):
@@ -86,6 +155,31 @@ def test_adams_moments_are_resumed_too(tmp_path: Path, few_digits: SplitData):
     assert_same_checkpoint(straight, stopped)
 
 
+class _Said(PlainProgress):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_training_ends_early_and_more_patience_goes_on(tmp_path: Path, few_digits: SplitData):
+    # Nothing is learnt at a rate of 0: only the first epoch is a gain.
+    straight, stopped, said = RunFolder(tmp_path / "a"), RunFolder(tmp_path / "b"), _Said()
+    first = fit(few_digits, settings_for(9, lr=0.0, patience=2), stopped, progress=said)
+    assert len(first.history) == 3
+    assert "2 epochs without gain: stopped early" in said.lines
+    again = fit(few_digits, settings_for(9, lr=0.0, patience=2), stopped, resume=True)
+    assert len(again.history) == 3
+    more = fit(few_digits, settings_for(9, lr=0.0, patience=4), stopped, resume=True)
+    assert len(more.history) == 5
+    fit(few_digits, settings_for(9, lr=0.0, patience=4), straight)
+    assert_same_checkpoint(straight, stopped)
+
+
 def test_resuming_a_run_that_is_over_gives_its_best_again(tmp_path: Path, few_digits: SplitData):
     run = RunFolder(tmp_path)
     first = fit(few_digits, settings_for(2), run)
@@ -99,6 +193,9 @@ def test_other_settings_or_data_are_not_resumed(tmp_path: Path, few_digits: Spli
     fit(few_digits, settings_for(1), run)
     with pytest.raises(ConfigError, match=r"batch_size 64, now 32.*--run"):
         fit(few_digits, settings_for(2, batch_size=32), run, resume=True)
+    with pytest.raises(ConfigError, match="schedule constant, now cosine over 2 epochs"):
+        fit(few_digits, settings_for(2, schedule="cosine"), run, resume=True)
+    assert json.loads((tmp_path / "run.json").read_text())["schedule"] == "constant"
     other = SplitData(few_digits.heldout, few_digits.train, few_digits.spec)
     with pytest.raises(ConfigError, match="data"):
         fit(other, settings_for(2), run, resume=True)
@@ -119,6 +216,43 @@ def test_pictures_that_are_prepared_in_another_way_are_not_resumed(tmp_path: Pat
         fit(by_areas, settings_for(2), run, resume=True)
 
 
+def as_the_first_format(run: RunFolder) -> None:
+    """Rewrites a run as it was kept before there were schedules."""
+    content = load_tensors(run.last)
+    young = ("learning_rate", "gradient_norm")
+    history = [{k: v for k, v in row.items() if k not in young} for row in content["history"]]
+    known = ("net", "batch_size", "optimizer", "lr", "momentum", "seed")
+    known = (*known, "labels", "data", "preprocess")
+    (group,) = content["optimiser"]["param_groups"]
+    del group["initial_lr"]
+    old = {
+        "format": "headrace.run/1",
+        "identity": {name: content["identity"][name] for name in known},
+        "network": content["network"],
+        "optimiser": content["optimiser"],
+        "history": history,
+        "best_accuracy": content["best_accuracy"],
+        "rng": content["random"]["torch"],
+        "rng_cuda": content["random"]["cuda"],
+    }
+    torch.save(old, run.last)
+
+
+def test_a_run_of_the_first_format_goes_on_as_if_it_were_of_this_one(
+    tmp_path: Path, few_digits: SplitData
+):
+    straight, old = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "old")
+    fit(few_digits, settings_for(3), straight)
+    fit(few_digits, settings_for(1), old)
+    as_the_first_format(old)
+    with pytest.raises(ConfigError, match=r"clip_norm None, now 1\.0"):
+        fit(few_digits, settings_for(3, clip_norm=1.0), old, resume=True)
+    result = fit(few_digits, settings_for(3), old, resume=True)
+    assert_same_checkpoint(straight, old)
+    rates = [record.learning_rate for record in result.history]
+    assert rates == [None, 0.01, 0.01]
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, few_digits: SplitData):
     run = RunFolder(tmp_path)
     fit(few_digits, settings_for(1), run)
@@ -131,9 +265,16 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, few_digits: SplitData):
 
 
 def test_a_loss_that_diverges_says_so(tmp_path: Path, few_digits: SplitData):
-    with pytest.raises(HeadraceError, match=r"lower --lr than 1000000000\.0"):
-        fit(few_digits, settings_for(3, lr=1e9), RunFolder(tmp_path))
+    says = r"became \S+ in batch [23] of epoch 1: .* lower --lr than 1e\+30 or --clip-norm 1"
+    with pytest.raises(HeadraceError, match=says):
+        fit(few_digits, settings_for(3, lr=1e30), RunFolder(tmp_path))
     assert not (tmp_path / "best.pt").exists()
+
+
+def test_a_loss_that_diverges_though_it_is_clipped_says_what_to_lower(few_digits: SplitData):
+    training = Training(few_digits, settings_for(1, lr=1e38, clip_norm=5.0))
+    with pytest.raises(HeadraceError, match=r"a lower --clip-norm than 5\.0"):
+        quietly(1, training)
 
 
 class _CtrlC(PlainProgress):
