@@ -20,7 +20,7 @@ from torch.optim import SGD, Adam, Optimizer
 from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
 from trainer.checkpoint import load_tensors
 from trainer.data import SplitData, heldout_loader, training_loader
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import Evaluation, Predictions, predict
 from trainer.nets import build_net
 from trainer.progress import PlainProgress, TrainingProgress
 from trainer.run_folder import EpochRecord, RunFolder, TrainingState
@@ -76,10 +76,12 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What training came to. ``served`` has the best epoch's weights, on the CPU."""
+    """What training came to. ``served`` has the best epoch's weights, on the CPU; ``predictions``
+    and ``evaluation`` are its own, of all held-out samples in their order."""
 
     history: tuple[EpochRecord, ...]
     best: EpochRecord
+    predictions: Predictions
     evaluation: Evaluation
     served: ServedNetwork
 
@@ -148,8 +150,12 @@ class Training:
 
     def judge(self) -> Evaluation:
         """Step 6: inference on held-out data."""
+        return Evaluation.of(self.predict())
+
+    def predict(self) -> Predictions:
+        """Runs the network over all held-out data."""
         loader = heldout_loader(self._data.heldout, workers=self._settings.workers)
-        return evaluate(self.served, loader, self._data.labels, self._device)
+        return predict(self.served, loader, self._data.labels, self._device)
 
 
 def fit(
@@ -225,7 +231,8 @@ def _line(report: EpochReport, epochs: int) -> str:
 
 def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitResult:
     training.network.load_state_dict(load_tensors(run.best))
-    evaluation = training.judge()
+    predictions = training.predict()
+    evaluation = Evaluation.of(predictions)
     best = max(state.history, key=lambda record: record.accuracy)
     training.served.to("cpu")
-    return FitResult(tuple(state.history), best, evaluation, training.served)
+    return FitResult(tuple(state.history), best, predictions, evaluation, training.served)
