@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pipeline.preprocess import PreprocessSpec
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
-from trainer.fit import FitResult, FitSettings, fit
+from trainer.fit import EpochReport, FitResult, FitSettings, fit
 from trainer.image_folder import image_folder
 from trainer.nets import check_net
 from trainer.options import Target
@@ -21,6 +22,7 @@ from trainer.progress import TrainingProgress, progress_for_stderr
 from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
+from trainer.tracking import EpochListener, TensorBoard
 
 _RUNS = Path("runs")
 _NAMED_FILES = 20
@@ -42,6 +44,7 @@ class TrainJob:
     train_samples: int = DIGITS_TRAIN
     target: Target | None = None
     calibrate: bool = True
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +98,16 @@ def train(job: TrainJob) -> TrainSummary:
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height))
     run = _run_folder(job)
-    with progress_for_stderr() as progress:
+    with ExitStack() as opened:
+        listeners = [opened.enter_context(each) for each in _listeners(job, run)]
+        progress = opened.enter_context(progress_for_stderr())
+
+        def on_epoch(report: EpochReport) -> None:
+            for listener in listeners:
+                listener.epoch_done(report)
+
         data = _load(job, progress)
-        result = fit(data, job.settings, run, job.resume, progress)
+        result = fit(data, job.settings, run, job.resume, progress, on_epoch)
         calibration = _judge(job, run, result)
         published = _publish(job, job.target, data, result, calibration) if job.target else None
     return TrainSummary(
@@ -108,6 +118,10 @@ def train(job: TrainJob) -> TrainSummary:
         published=published,
         duration_s=time.monotonic() - started,
     )
+
+
+def _listeners(job: TrainJob, run: RunFolder) -> list[EpochListener]:
+    return [TensorBoard(run.path)] if job.tensorboard else []
 
 
 def _run_folder(job: TrainJob) -> RunFolder:

@@ -60,6 +60,9 @@ def train(
             help="Publish confidences that are shares of right answers (temperature scaling).",
         ),
     ] = True,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write each epoch's figures for TensorBoard too.")
+    ] = False,
     train_samples: Annotated[
         int | None,
         typer.Option(min=1, help="Digits to render; a quarter more is held out. [default: 4000]"),
@@ -108,7 +111,7 @@ def train(
     target = Target.of(publish, registry, alias or []) if publish else None
     spec = make_spec(size)
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
-    job = TrainJob(data, spec, settings, run, resume, samples, target, calibrate)
+    job = TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard)
     summary = run_job(job)
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))

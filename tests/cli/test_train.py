@@ -110,6 +110,12 @@ def test_a_terminal_shows_each_classs_figures(tmp_path: Path):
     assert rows[11].startswith("confidences ")
 
 
+def test_tensorboard_finds_its_events_in_the_runs_folder(tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    train("--epochs", "1", "--run", str(tmp_path), "--tensorboard")
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+
+
 def test_each_training_gets_a_run_of_its_own_and_resume_takes_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
