@@ -1,4 +1,4 @@
-"""Who else is told of each epoch: TensorBoard, by an extra of its own."""
+"""Who else is told of each epoch: TensorBoard here, MLflow in its own file; each by an extra."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, FitSettings, fit
 from trainer.image_folder import image_folder
+from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
 from trainer.progress import TrainingProgress, progress_for_stderr
@@ -45,6 +46,7 @@ class TrainJob:
     target: Target | None = None
     calibrate: bool = True
     tensorboard: bool = False
+    mlflow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,8 @@ def train(job: TrainJob) -> TrainSummary:
     check_net(job.settings.net, (job.spec.width, job.spec.height))
     run = _run_folder(job)
     with ExitStack() as opened:
-        listeners = [opened.enter_context(each) for each in _listeners(job, run)]
         progress = opened.enter_context(progress_for_stderr())
+        listeners = [opened.enter_context(each) for each in _listeners(job, run, progress)]
 
         def on_epoch(report: EpochReport) -> None:
             for listener in listeners:
@@ -120,8 +122,14 @@ def train(job: TrainJob) -> TrainSummary:
     )
 
 
-def _listeners(job: TrainJob, run: RunFolder) -> list[EpochListener]:
-    return [TensorBoard(run.path)] if job.tensorboard else []
+def _listeners(job: TrainJob, run: RunFolder, progress: TrainingProgress) -> list[EpochListener]:
+    listeners: list[EpochListener] = []
+    if job.tensorboard:
+        listeners.append(TensorBoard(run.path))
+    if job.mlflow is not None:
+        settings = {**job.settings.identity(), "data": Path(job.data).name}
+        listeners.append(MlflowRun(MlflowTarget(job.mlflow, run.path, settings, progress.say)))
+    return listeners
 
 
 def _run_folder(job: TrainJob) -> RunFolder:

@@ -63,6 +63,10 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write each epoch's figures for TensorBoard too.")
     ] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log to this MLflow server, or sqlite:///FILE, too."),
+    ] = None,
     train_samples: Annotated[
         int | None,
         typer.Option(min=1, help="Digits to render; a quarter more is held out. [default: 4000]"),
@@ -111,8 +115,9 @@ def train(
     target = Target.of(publish, registry, alias or []) if publish else None
     spec = make_spec(size)
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
-    job = TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard)
-    summary = run_job(job)
+    summary = run_job(
+        TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow)
+    )
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
         return

@@ -116,6 +116,13 @@ def test_tensorboard_finds_its_events_in_the_runs_folder(tmp_path: Path):
     assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*noload.*")
+def test_mlflow_is_told_of_a_run(tmp_path: Path):
+    pytest.importorskip("mlflow")
+    train("--epochs", "1", "--run", str(tmp_path), "--mlflow", f"sqlite:///{tmp_path}/mlflow.db")
+    assert set(json.loads((tmp_path / "mlflow.json").read_text())) == {"uri_sha256", "run_id"}
+
+
 def test_each_training_gets_a_run_of_its_own_and_resume_takes_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

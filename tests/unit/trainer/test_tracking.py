@@ -47,12 +47,19 @@ def test_a_run_without_a_new_epoch_writes_no_events(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_package_the_command_that_installs_it_is_named():
-    code = """
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [("tensorboard", ["--tensorboard"]), ("mlflow", ["--mlflow", "sqlite:///mlflow.db"])],
+)
+def test_without_the_package_the_command_that_installs_it_is_named(
+    tmp_path: Path, package: str, arguments: list[str]
+):
+    arguments = ["trainer", "train", "--run", str(tmp_path), *arguments]
+    code = f"""
 import sys
-sys.modules["tensorboard"] = None
+sys.modules["{package}"] = None
 from trainer.__main__ import main
-sys.argv = ["trainer", "train", "--tensorboard"]
+sys.argv = {arguments}
 main()
 """
     ran = subprocess.run(
@@ -64,5 +71,5 @@ main()
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert "pip install 'headrace[tensorboard]'" in ran.stderr
+    assert f"pip install 'headrace[{package}]'" in ran.stderr
     assert "Traceback" not in ran.stderr
