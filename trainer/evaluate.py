@@ -1,63 +1,251 @@
-"""Inference on held-out data: how good a network is, in all and for each class."""
+"""Inference on held-out data, and what is read off it: pure functions over logits and classes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.data import Loader
 
+ECE_BINS = 15
+"""Of equal width, as in the tables of Guo et al. 2017 (see ``Evaluation.ece``)."""
+
+_ROWS_AT_ONCE = 4096
+"""Logits are made float64 this many samples at a time: 33 MB for a thousand classes."""
+
 
 @dataclass(frozen=True, slots=True)
-class ClassCount:
-    """One class's held-out samples: how many there are, and how many were named rightly."""
+class Predictions:
+    """What a network said of samples whose classes are known, on the CPU.
+
+    ``logits_nk`` is ``[N, K]`` float32, ``classes`` ``[N]`` int64, ``labels`` the K classes' names.
+
+    Raises:
+        ValueError: the shapes are others.
+    """
+
+    labels: tuple[str, ...]
+    logits_nk: Tensor
+    classes: Tensor
+
+    def __post_init__(self) -> None:
+        if self.logits_nk.shape != (len(self), len(self.labels)):
+            got, expected = list(self.logits_nk.shape), [len(self), len(self.labels)]
+            raise ValueError(f"the logits are {got}, expected {expected}")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def part(self, start: int, step: int) -> Predictions:
+        """Every ``step``-th sample from ``start`` on; the same memory."""
+        return Predictions(self.labels, self.logits_nk[start::step], self.classes[start::step])
+
+    def at(self, temperature: float) -> Predictions:
+        """The same with logits divided by ``temperature``."""
+        return Predictions(self.labels, self.logits_nk / temperature, self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class on held-out data; ``correct`` of ``samples`` were named rightly, ``predicted``
+    were given this name, rightly or not.
+
+    A class without samples says nothing of the network: its scores are None. One that is never
+    predicted has precision 0, although 0 of 0 is undefined: never naming a class must not pay.
+    """
 
     label: str
     samples: int
+    predicted: int
     correct: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of what was given this name that is of this class, 0 to 1."""
+        return self.correct / max(1, self.predicted) if self.samples else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of this class's samples that were named rightly, 0 to 1."""
+        return self.correct / self.samples if self.samples else None
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of precision and recall, 0 to 1."""
+        return 2 * self.correct / (self.samples + self.predicted) if self.samples else None
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a network did on held-out data. ``loss`` is the mean cross-entropy."""
+class ConfidenceBin:
+    """The samples whose best class got a softmax within one of ``ECE_BINS`` equal parts of 0..1,
+    the upper end included."""
 
+    samples: int
+    correct: int
+    confidence_sum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confusion:
+    """``samples`` of class ``true`` were taken for ``predicted``."""
+
+    true: str
+    predicted: str
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What a network did on held-out data.
+
+    ``confusion_kk`` is ``[K, K]`` int64: how many samples of each row's class were given each
+    column's name. ``loss`` is the mean cross-entropy in nats. All shares are 0 without samples.
+    """
+
+    labels: tuple[str, ...]
+    confusion_kk: Tensor
     loss: float
-    classes: tuple[ClassCount, ...]
+    bins: tuple[ConfidenceBin, ...]
+
+    @classmethod
+    def of(cls, first: Predictions, *more: Predictions) -> Evaluation:
+        """Judges all predictions together; they are of the same classes."""
+        parts = (first, *more)
+        confusion_kk = reduce(add, (_confusion(part) for part in parts))
+        shares = [_confidence_and_loss(part) for part in parts]
+        confidence = torch.cat([confidence for confidence, _ in shares])
+        is_right = torch.cat([part.logits_nk.argmax(1) == part.classes for part in parts])
+        loss = sum(float(losses.sum()) for _, losses in shares) / max(1, len(confidence))
+        return cls(first.labels, confusion_kk, loss, _bins(confidence, is_right))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Evaluation)
+            and (self.labels, self.loss, self.bins) == (other.labels, other.loss, other.bins)
+            and torch.equal(self.confusion_kk, other.confusion_kk)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.labels, self.loss, self.bins))
 
     @property
     def samples(self) -> int:
         """All held-out samples."""
-        return sum(count.samples for count in self.classes)
+        return int(self.confusion_kk.sum())
 
     @property
     def accuracy(self) -> float:
-        """Share of samples that were named rightly, 0 to 1; 0 without samples."""
-        return sum(count.correct for count in self.classes) / max(1, self.samples)
+        """Share of samples that were named rightly, 0 to 1."""
+        return int(self.confusion_kk.trace()) / max(1, self.samples)
+
+    @property
+    def classes(self) -> tuple[ClassScore, ...]:
+        """Each class's scores, in the order of ``labels``."""
+        counts = zip(
+            self.labels,
+            self.confusion_kk.sum(1).tolist(),
+            self.confusion_kk.sum(0).tolist(),
+            self.confusion_kk.diagonal().tolist(),
+            strict=True,
+        )
+        return tuple(ClassScore(*each) for each in counts)
+
+    @property
+    def macro_precision(self) -> float:
+        """Mean precision of the classes that have samples, each counting the same."""
+        return _mean([score.precision for score in self.classes])
+
+    @property
+    def macro_recall(self) -> float:
+        """Mean recall of the classes that have samples; also known as balanced accuracy."""
+        return _mean([score.recall for score in self.classes])
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have samples."""
+        return _mean([score.f1 for score in self.classes])
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0 to 1: how far confidence is from the share of right
+        answers, as the mean over ``ECE_BINS`` bins weighted by their samples.
+
+        Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks, ICML 2017, eq. 3.
+        It is biased upwards where bins have few samples.
+        """
+        gaps = (abs(each.correct - each.confidence_sum) for each in self.bins)
+        return sum(gaps) / max(1, self.samples)
+
+    def confusions(self, most: int) -> list[Confusion]:
+        """The mistakes that were made most often, at most ``most`` of them, the worst first."""
+        wrong_kk = self.confusion_kk - torch.diag(self.confusion_kk.diagonal())
+        # Stable, so that mistakes as frequent as each other come in the order of the classes.
+        order = wrong_kk.flatten().argsort(descending=True, stable=True)[:most].tolist()
+        rows = (divmod(cell, len(self.labels)) for cell in order)
+        return [
+            Confusion(self.labels[true], self.labels[predicted], int(wrong_kk[true, predicted]))
+            for true, predicted in rows
+            if wrong_kk[true, predicted] > 0
+        ]
 
 
-def evaluate(
-    served: nn.Module,
-    loader: Loader,
-    labels: Sequence[str],
-    device: torch.device,
-) -> Evaluation:
-    """Runs ``served`` (uint8 NHWC to logits) over ``loader``; leaves it in evaluation mode."""
+def predict(
+    served: nn.Module, loader: Loader, labels: Sequence[str], device: torch.device
+) -> Predictions:
+    """Runs ``served`` (uint8 NHWC to logits) over ``loader``; leaves it in evaluation mode.
+
+    Keeps all logits: 4 bytes a sample and class.
+    """
     served.eval()
-    seen = torch.zeros(len(labels), dtype=torch.int64)
-    correct = torch.zeros(len(labels), dtype=torch.int64)
-    loss_sum = 0.0
+    logits: list[Tensor] = []
+    classes: list[Tensor] = []
     with torch.inference_mode():
-        for batch_nhwc, classes in loader:
-            logits_nk = served(batch_nhwc.to(device)).cpu()
-            loss_sum += nn.functional.cross_entropy(logits_nk, classes, reduction="sum").item()
-            seen += torch.bincount(classes, minlength=len(labels))
-            right = classes[logits_nk.argmax(1) == classes]
-            correct += torch.bincount(right, minlength=len(labels))
-    counts = tuple(
-        ClassCount(label, int(samples), int(hits))
-        for label, samples, hits in zip(labels, seen, correct, strict=True)
+        for batch_nhwc, batch_classes in loader:
+            logits.append(served(batch_nhwc.to(device)).cpu().float())
+            classes.append(batch_classes)
+    return Predictions(tuple(labels), torch.cat(logits), torch.cat(classes))
+
+
+def _confusion(predictions: Predictions) -> Tensor:
+    """``[K, K]`` int64, see ``Evaluation``."""
+    k = predictions.logits_nk.shape[1]
+    cells = predictions.classes * k + predictions.logits_nk.argmax(1)
+    return torch.bincount(cells, minlength=k * k).reshape(k, k)
+
+
+def _confidence_and_loss(predictions: Predictions) -> tuple[Tensor, Tensor]:
+    """Of each sample the best class's softmax and the cross-entropy, both ``[N]`` float64."""
+    # float32 can't tell a confidence of 1 - 1e-8 from 1, and sums of many samples lose digits.
+    confidences, losses = [], []
+    for logits_nk, classes in zip(
+        predictions.logits_nk.split(_ROWS_AT_ONCE),
+        predictions.classes.split(_ROWS_AT_ONCE),
+        strict=True,
+    ):
+        log_softmax_nk = logits_nk.double().log_softmax(1)
+        confidences.append(log_softmax_nk.amax(1).exp())
+        losses.append(-log_softmax_nk.gather(1, classes.unsqueeze(1)).squeeze(1))
+    return torch.cat(confidences), torch.cat(losses)
+
+
+def _bins(confidence: Tensor, is_right: Tensor) -> tuple[ConfidenceBin, ...]:
+    """Sorts samples into ``ECE_BINS`` bins by their confidence."""
+    # (0, 1/15], (1/15, 2/15], …; a confidence that is no number goes to an end, and shows in the
+    # sum.
+    index = ((confidence * ECE_BINS).ceil().long() - 1).clamp(0, ECE_BINS - 1)
+    columns = (
+        torch.bincount(index, minlength=ECE_BINS).tolist(),
+        torch.bincount(index[is_right], minlength=ECE_BINS).tolist(),
+        torch.bincount(index, weights=confidence, minlength=ECE_BINS).tolist(),
     )
-    return Evaluation(loss_sum / max(1, int(seen.sum())), counts)
+    return tuple(ConfidenceBin(*each) for each in zip(*columns, strict=True))
+
+
+def _mean(scores: Sequence[float | None]) -> float:
+    known = [score for score in scores if score is not None]
+    return sum(known) / max(1, len(known))

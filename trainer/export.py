@@ -15,7 +15,6 @@ from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 from pipeline.types import BatchNhwc
 from trainer.data import Samples
-from trainer.served import ServedNetwork
 from trainer.torchscript import NETWORK_ERRORS, compile_network, scale_of
 
 GOLDEN_COUNT = 8
@@ -35,11 +34,11 @@ class About:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def make_draft(served: ServedNetwork, samples_nhwc: BatchNhwc, about: About) -> Draft:
+def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draft:
     """Compiles ``served`` and packs it with its golden vectors, ready to be published.
 
     Args:
-        served: On the CPU; is put in evaluation mode.
+        served: uint8 NHWC to logits, on the CPU; is put in evaluation mode.
         samples_nhwc: At least 8 samples to compare on; the first 8 become golden inputs.
         about: Name, contract, metrics and notes.
 

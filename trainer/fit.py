@@ -22,7 +22,7 @@ from trainer.auxiliary import AuxiliaryLoss
 from trainer.checkpoint import load_tensors
 from trainer.data import Loader, SplitData, heldout_loader, training_loader
 from trainer.early_stopping import EarlyStopping
-from trainer.evaluate import Evaluation, evaluate
+from trainer.evaluate import Evaluation, Predictions, predict
 from trainer.finetune import tune
 from trainer.nets import auxiliary_weight, build_net
 from trainer.optimiser import build_optimiser, clip_gradient
@@ -51,10 +51,12 @@ class EpochReport:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """What training came to. ``served`` has the best epoch's weights, on the CPU."""
+    """What training came to. ``served`` has the best epoch's weights, on the CPU; ``predictions``
+    and ``evaluation`` are its own, of all held-out samples in their order."""
 
     history: tuple[EpochRecord, ...]
     best: EpochRecord
+    predictions: Predictions
     evaluation: Evaluation
     served: ServedNetwork
 
@@ -168,8 +170,12 @@ class Training:
 
     def judge(self) -> Evaluation:
         """Step 6: inference on held-out data."""
+        return Evaluation.of(self.predict())
+
+    def predict(self) -> Predictions:
+        """Runs the network over all held-out data."""
         loader = heldout_loader(self._data.heldout, workers=self._settings.workers)
-        return evaluate(self.served, loader, self._data.labels, self._device)
+        return predict(self.served, loader, self._data.labels, self._device)
 
 
 def _milder(settings: FitSettings) -> str:
@@ -273,7 +279,8 @@ def _line(report: EpochReport, epochs: int) -> str:
 
 def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitResult:
     training.network.load_state_dict(load_tensors(run.best))
-    evaluation = training.judge()
+    predictions = training.predict()
+    evaluation = Evaluation.of(predictions)
     best = max(state.history, key=lambda record: record.accuracy)
     training.served.to("cpu").to(memory_format=torch.contiguous_format)
-    return FitResult(tuple(state.history), best, evaluation, training.served)
+    return FitResult(tuple(state.history), best, predictions, evaluation, training.served)

@@ -63,3 +63,19 @@ class ServedNetwork(nn.Module):
             torch.float32, memory_format=torch.contiguous_format
         )
         return self.network(torch.addcmul(self.shift, pixels_nchw, self.scale))
+
+
+class CalibratedNetwork(nn.Module):
+    """A served network whose logits are divided by a temperature above 0 (``trainer.calibration``).
+
+    A module around it, so that a network without a temperature has the very graph that it had.
+    """
+
+    def __init__(self, served: ServedNetwork, temperature: float) -> None:
+        super().__init__()
+        self.served = served
+        self.temperature = temperature
+
+    def forward(self, batch_nhwc: Tensor) -> Tensor:
+        """``[N, H, W, 3]`` uint8 RGB to ``[N, K]`` logits."""
+        return self.served(batch_nhwc) / self.temperature

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,20 @@ from typing import Any
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
-from trainer.fit import FitResult, fit
+from trainer.fit import EpochReport, FitResult, fit
 from trainer.image_folder import image_folder
+from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
 from trainer.progress import TrainingProgress, progress_for_stderr
+from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
+from trainer.served import CalibratedNetwork
 from trainer.settings import FitSettings
+from trainer.tracking import EpochListener, TensorBoard
 
 _RUNS = Path("runs")
 _NAMED_FILES = 20
@@ -39,14 +45,19 @@ class TrainJob:
     resume: bool = False
     train_samples: int = DIGITS_TRAIN
     target: Target | None = None
+    calibrate: bool = True
+    tensorboard: bool = False
+    mlflow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
-    """What came of it. ``best`` is the epoch that was kept and published."""
+    """What came of it. ``best`` is the epoch that was kept and published, ``calibration`` how it
+    does on held-out data."""
 
     epochs: int
     best: EpochRecord
+    calibration: Calibration
     run: Path
     published: Manifest | None
     duration_s: float
@@ -54,7 +65,7 @@ class TrainSummary:
     def __str__(self) -> str:
         said = (
             f"accuracy {self.best.accuracy:.1%} on held-out data"
-            f" (epoch {self.best.epoch} of {self.epochs}), kept in {self.run}"
+            f" (epoch {self.best.epoch} of {self.epochs}), kept in {self.run}\n{self.calibration}"
         )
         if self.published is not None:
             new = self.published
@@ -62,12 +73,13 @@ class TrainSummary:
         return said
 
     def to_dict(self) -> dict[str, Any]:
-        """The one-line JSON summary; loss and accuracy are the best epoch's."""
+        """The one-line JSON summary; all figures are the best epoch's."""
         published = self.published
+        figures = figures_of(self.calibration)
         return {
             "epochs": self.epochs,
             "train_loss": round(self.best.train_loss, 6),
-            "accuracy": round(self.best.accuracy, 6),
+            **{name: round(value, 6) for name, value in figures.items()},
             "run": str(self.run),
             "published": published
             and {
@@ -83,22 +95,42 @@ def train(job: TrainJob) -> TrainSummary:
     """Trains as ``job`` says; progress goes to stderr.
 
     Raises:
-        HeadraceError: see ``fit``, ``image_folder``, ``make_draft`` and ``Registry.publish``.
+        HeadraceError: see ``fit``, ``image_folder``, ``write_report``, ``make_draft`` and
+            ``Registry.publish``.
     """
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
     run = _run_folder(job)
-    with progress_for_stderr() as progress:
+    with ExitStack() as opened:
+        progress = opened.enter_context(progress_for_stderr())
+        listeners = [opened.enter_context(each) for each in _listeners(job, run, progress)]
+
+        def on_epoch(report: EpochReport) -> None:
+            for listener in listeners:
+                listener.epoch_done(report)
+
         data = _load(job, progress)
-        result = fit(data, job.settings, run, job.resume, progress)
-        published = _publish(job, job.target, data, result) if job.target else None
+        result = fit(data, job.settings, run, job.resume, progress, on_epoch)
+        calibration = _judge(job, run, result)
+        published = _publish(job, job.target, data, result, calibration) if job.target else None
     return TrainSummary(
         epochs=len(result.history),
         best=result.best,
+        calibration=calibration,
         run=run.path,
         published=published,
         duration_s=time.monotonic() - started,
     )
+
+
+def _listeners(job: TrainJob, run: RunFolder, progress: TrainingProgress) -> list[EpochListener]:
+    listeners: list[EpochListener] = []
+    if job.tensorboard:
+        listeners.append(TensorBoard(run.path))
+    if job.mlflow is not None:
+        settings = {**job.settings.identity(), "data": Path(job.data).name}
+        listeners.append(MlflowRun(MlflowTarget(job.mlflow, run.path, settings, progress.say)))
+    return listeners
 
 
 def _run_folder(job: TrainJob) -> RunFolder:
@@ -139,14 +171,38 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
     return data
 
 
-def _publish(job: TrainJob, target: Target, data: SplitData, result: FitResult) -> Manifest:
+def _judge(job: TrainJob, run: RunFolder, result: FitResult) -> Calibration:
+    """On the samples that also chose the epoch, so accuracy is a little flattered."""
+    if job.calibrate:
+        calibration = calibrate(result.predictions)
+    else:
+        calibration = Calibration.none(result.evaluation)
+    write_report(run.path, result.history, result.best.epoch, calibration)
+    return calibration
+
+
+def figures_of(calibration: Calibration) -> dict[str, float]:
+    """How the network that is published does on held-out data, as manifest and summary name it."""
+    judged = calibration.after
+    return {
+        "accuracy": judged.accuracy,
+        "macro_precision": judged.macro_precision,
+        "macro_recall": judged.macro_recall,
+        "ece": judged.ece,
+        "temperature": calibration.temperature,
+    }
+
+
+def _publish(
+    job: TrainJob, target: Target, data: SplitData, result: FitResult, calibration: Calibration
+) -> Manifest:
     about = About(
         name=target.name,
         contract=Contract.of(data.labels, data.spec),
         metrics={
-            "accuracy": result.evaluation.accuracy,
-            "heldout_loss": result.evaluation.loss,
-            "heldout_samples": result.evaluation.samples,
+            **figures_of(calibration),
+            "heldout_loss": calibration.after.loss,
+            "heldout_samples": calibration.after.samples,
             "train_loss": result.best.train_loss,
             "epoch": result.best.epoch,
         },
@@ -157,5 +213,11 @@ def _publish(job: TrainJob, target: Target, data: SplitData, result: FitResult) 
             **job.settings.net_settings.notes(),
         },
     )
-    draft = make_draft(result.served, golden_samples(data.heldout), about)
+    # Without a temperature the artifact has the very bytes that it would have without this step.
+    served = (
+        result.served
+        if calibration.temperature == 1
+        else CalibratedNetwork(result.served, calibration.temperature)
+    )
+    draft = make_draft(served, golden_samples(data.heldout), about)
     return target.publish(draft)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.tables import print_lines
 from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trainer.evaluate import Evaluation
 
 _MOMENTUM = 0.9
 _TRAIN_SAMPLES = 4000
@@ -131,6 +135,20 @@ def train(
         str,
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
     ] = "registry",
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Publish confidences that are shares of right answers (temperature scaling).",
+        ),
+    ] = True,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write each epoch's figures for TensorBoard too.")
+    ] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(metavar="URI", help="Log to this MLflow server, or sqlite:///FILE, too."),
+    ] = None,
     train_samples: Annotated[
         int | None,
         typer.Option(min=1, help="Digits to render; a quarter more is held out. [default: 4000]"),
@@ -215,5 +233,20 @@ def train(
     target = Target.of(publish, registry, alias or [], sign) if publish else None
     spec = make_spec(size or "{}x{}".format(*usual_size(net)))
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
-    summary = run_job(TrainJob(data, spec, settings, run, resume, samples, target))
-    typer.echo(json.dumps(summary.to_dict()) if as_json else str(summary))
+    summary = run_job(
+        TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow)
+    )
+    if as_json:
+        typer.echo(json.dumps(summary.to_dict()))
+        return
+    _print_classes(summary.calibration.after)
+    typer.echo(str(summary))
+
+
+def _print_classes(evaluation: Evaluation) -> None:
+    from trainer.report import TABLE_COLUMNS, class_rows, table_title
+
+    title = table_title(evaluation)
+    if title is not None:
+        typer.echo(title)
+    print_lines(TABLE_COLUMNS, class_rows(evaluation))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.support import noise_jpeg, wait_until
 from trainer.__main__ import app
 from trainer.checkpoint import load_tensors
 from trainer.nets import CnnOptions, SimpleCnn
+from trainer.report import TABLE_COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PLAIN = ["train", "--threads", "1", "--device", "cpu", "--json"]
@@ -59,6 +61,10 @@ def test_training_and_publishing_give_one_line_of_json(tmp_path: Path):
         "epochs",
         "train_loss",
         "accuracy",
+        "macro_precision",
+        "macro_recall",
+        "ece",
+        "temperature",
         "run",
         "published",
         "duration_s",
@@ -71,6 +77,54 @@ def test_training_and_publishing_give_one_line_of_json(tmp_path: Path):
     assert registry.aliases("digits") == {"latest": 1, "prod": 1}
     assert manifest.contract.labels == tuple("0123456789")
     assert manifest.metrics["accuracy"] == pytest.approx(summary["accuracy"], abs=1e-5)
+
+
+def test_the_published_confidences_are_calibrated_unless_told_otherwise(tmp_path: Path):
+    url = str(tmp_path / "models")
+    arguments = ["--epochs", "2", "--publish", "digits", "--registry", url]
+    calibrated = train(*arguments, "--run", str(tmp_path / "calibrated"))
+    plain = train(*arguments, "--run", str(tmp_path / "plain"), "--no-calibrate")
+    assert plain["temperature"] == 1 != calibrated["temperature"]
+    assert calibrated["accuracy"] == plain["accuracy"]
+    registry = Registry(url)
+    one, other = registry.read("digits", 1), registry.read("digits", 2)
+    assert one.manifest.metrics["temperature"] == pytest.approx(calibrated["temperature"], abs=1e-5)
+    assert one.manifest.metrics["heldout_loss"] < other.manifest.metrics["heldout_loss"]
+    torch.testing.assert_close(
+        torch.from_numpy(one.golden.logits_nk) * calibrated["temperature"],
+        torch.from_numpy(other.golden.logits_nk),
+        atol=1e-4,
+        rtol=1e-4,
+    )
+    for run in ("calibrated", "plain"):
+        report = json.loads((tmp_path / run / "evaluation.json").read_text())
+        assert report["accuracy"] == plain["accuracy"]
+        assert (tmp_path / run / "curves.png").stat().st_size > 1000
+        assert (tmp_path / run / "confusion.png").stat().st_size > 1000
+
+
+def test_a_terminal_shows_each_classs_figures(tmp_path: Path):
+    arguments = ["--epochs", "1", "--run", str(tmp_path / "run")]
+    without_json = [part for part in SMALL if part != "--json"]
+    ran = CliRunner().invoke(app, [*without_json, *arguments], catch_exceptions=False)
+    head, *rows = ran.stdout.splitlines()
+    assert re.split(r"  +", head) == list(TABLE_COLUMNS)
+    assert [row.split()[4] for row in rows[:10]] == list("0123456789")
+    assert rows[10].startswith("accuracy ")
+    assert rows[11].startswith("confidences ")
+
+
+def test_tensorboard_finds_its_events_in_the_runs_folder(tmp_path: Path):
+    pytest.importorskip("tensorboard")
+    train("--epochs", "1", "--run", str(tmp_path), "--tensorboard")
+    assert len(list(tmp_path.glob("events.out.tfevents.*"))) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*noload.*")
+def test_mlflow_is_told_of_a_run(tmp_path: Path):
+    pytest.importorskip("mlflow")
+    train("--epochs", "1", "--run", str(tmp_path), "--mlflow", f"sqlite:///{tmp_path}/mlflow.db")
+    assert set(json.loads((tmp_path / "mlflow.json").read_text())) == {"uri_sha256", "run_id"}
 
 
 def test_each_training_gets_a_run_of_its_own_and_resume_takes_the_newest(

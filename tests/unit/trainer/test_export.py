@@ -23,7 +23,7 @@ from trainer.data import SplitData
 from trainer.export import About, check_output, golden_samples, make_draft
 from trainer.nets import ReferenceCnn
 from trainer.publish import make_pictures
-from trainer.served import Normalisation, ServedNetwork
+from trainer.served import CalibratedNetwork, Normalisation, ServedNetwork
 from trainer.torchscript import compile_network, load_torchscript
 
 SPEC = PreprocessSpec(width=16, height=16)
@@ -77,6 +77,18 @@ def test_a_torchscript_file_is_wrapped_and_gives_the_same(tmp_path: Path, made_b
     np.testing.assert_allclose(
         loaded(PICTURES).detach().numpy(), by_hand(network, PICTURES.numpy()), atol=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "way"), [(Scriptable(), "script"), (TraceOnly(), "trace")], ids=["script", "trace"]
+)
+def test_a_temperature_divides_the_logits_and_changes_nothing_else(network: nn.Module, way: str):
+    served = served_by(network)
+    compiled = compile_network(CalibratedNetwork(served, 2.5).eval(), PICTURES)
+    assert compiled.exported_by == way
+    logits_nk = load_torchscript(compiled.model)(PICTURES).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(logits_nk, served(PICTURES) / 2.5, atol=1e-4, rtol=0)
 
 
 def test_a_batch_size_that_tracing_baked_in_is_found():
