@@ -312,7 +312,7 @@ def test_a_network_with_options_is_trained_and_then_fine_tuned_to_other_classes(
             *("--weights", str(tmp_path / "first" / "best.pt"), "--freeze", "conv*"),
             *("--freeze", "norm[12].*", "--mean", "0.4,0.5,0.6", "--std", "0.2"),
             *("--run", str(tmp_path / "second"), "--publish", "two"),
-            *("--registry", str(tmp_path / "models")),
+            *("--registry", str(tmp_path / "models"), "--no-calibrate"),
         ],
         catch_exceptions=False,
     )
