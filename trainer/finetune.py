@@ -153,10 +153,16 @@ def _still(network: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
         for name, module in network.named_modules()
         if isinstance(module, _NORMALISATIONS)
         and (
-            any(not each.requires_grad for each in module.parameters(recurse=False))
+            _is_frozen(module)
             or any(fnmatchcase(f"{name}.running_mean", pattern) for pattern in patterns)
         )
     ]
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    """With weights of which one learns, the statistics go on as well."""
+    own = list(module.parameters(recurse=False))
+    return bool(own) and not any(each.requires_grad for each in own)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import EXIT_INTERRUPTED, HeadraceError
+from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
 from trainer.auxiliary import AuxiliaryLoss
 from trainer.checkpoint import load_tensors
 from trainer.data import Loader, SplitData, heldout_loader, training_loader
@@ -144,8 +144,14 @@ class Training:
         return StepPlan(samples, batch_size, self._settings.accumulate)
 
     def _loss(self, batch_nhwc: Tensor, classes: Tensor) -> Tensor:
-        with self.precision.autocast():
-            outputs = self.served(batch_nhwc)
+        try:
+            with self.precision.autocast():
+                outputs = self.served(batch_nhwc)
+        except ValueError as cause:  # a normalisation over one value
+            raise ConfigError(
+                f"the network can't learn from a batch of {len(batch_nhwc)}: {cause}. Take a larger"
+                " --batch-size, or more pictures."
+            ) from cause
         return self._loss_of(outputs, classes)
 
     def _step(self) -> Tensor | None:

@@ -17,7 +17,7 @@ from trainer.fit import EpochReport
 from trainer.tracking import scalars
 
 if TYPE_CHECKING:
-    from mlflow.entities import Param
+    pass
 
 _EXPERIMENT = "headrace"
 _KEPT = "mlflow.json"
@@ -57,15 +57,14 @@ class MlflowRun:
             raise ConfigError(
                 "--mlflow needs the package mlflow: python -m pip install 'headrace[mlflow]'"
             ) from cause
-        self._target, self._metric = target, Metric
+        self._target, self._metric, self._param = target, Metric, Param
+        self._run_id = ""
         # MLflow passes on what its database raises.
         self._failures = (MlflowException, SQLAlchemyError)
         self._is_lost = False
         try:
             self._client = MlflowClient(tracking_uri=target.uri)
-            self._run_id = self._earlier_run() or self._new_run(
-                [Param(name, str(value)) for name, value in target.settings.items()]
-            )
+            self._experiment_id = self._experiment()
         except self._failures as cause:
             first_line = str(cause).partition("\n")[0]
             raise ConfigError(
@@ -83,15 +82,20 @@ class MlflowRun:
         self._client.update_run(known["run_id"], status="RUNNING")
         return known["run_id"]
 
-    def _new_run(self, params: list[Param]) -> str:
-        experiment = self._client.get_experiment_by_name(_EXPERIMENT)
-        number = (
-            experiment.experiment_id if experiment else self._client.create_experiment(_EXPERIMENT)
-        )
+    def _experiment(self) -> str:
+        found = self._client.get_experiment_by_name(_EXPERIMENT)
+        return found.experiment_id if found else self._client.create_experiment(_EXPERIMENT)
+
+    def _begin(self) -> None:
+        """With the first epoch that is over: settings that are refused before leave no run."""
+        if earlier := self._earlier_run():
+            self._run_id = earlier
+            return
         name = self._target.folder.name
-        run_id = self._client.create_run(number, run_name=name).info.run_id
-        self._client.log_batch(run_id, params=params)
-        return run_id
+        self._run_id = self._client.create_run(self._experiment_id, run_name=name).info.run_id
+        said = self._target.settings.items()
+        params = [self._param(name, str(value)) for name, value in said]
+        self._client.log_batch(self._run_id, params=params)
 
     def _uri_sha256(self) -> str:
         """The address itself may hold a password."""
@@ -99,6 +103,10 @@ class MlflowRun:
 
     def epoch_done(self, report: EpochReport) -> None:
         """See ``EpochListener.epoch_done``."""
+        if not self._run_id:
+            self._try(self._begin)
+        if not self._run_id:
+            return
         now_ms = time.time_ns() // 1_000_000
         metrics = [
             self._metric(name, value, now_ms, report.record.epoch)
@@ -128,5 +136,7 @@ class MlflowRun:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if not self._run_id:
+            return
         status = "FINISHED" if kind is None else "FAILED"
         self._try(lambda: self._client.set_terminated(self._run_id, status))

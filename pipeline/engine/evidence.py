@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 _STAKES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
-"""Of what can be lost at most, which is 1/p0 a frame: small ones find small differences, large ones
-large differences soon. The money is spread over all of them."""
+"""Shares of the money on each that a frame which isn't so takes; one that is so gives 1/p0 times as
+much. Small ones find small differences, large ones large differences soon."""
 
 
 class Bet:

@@ -19,14 +19,15 @@ _OTHER_MACHINES = frozenset(
 def forbidden_operator(module: torch.jit.ScriptModule) -> str:
     """What one of a network's operators does besides computing, "" where none does more.
 
-    All methods of all its parts are looked at, called or not; those that run while it is loaded
+    All methods of all its parts are looked at, called or not, and what they call; but not what is
+    called through an interface of classes that are no modules. Those that run while it is loaded
     have run already.
     """
     for kind in _kinds(module):
         namespace = kind.partition("::")[0]
         if kind in _FORBIDDEN:
             return f"calls {kind}, which {_FORBIDDEN[kind]}"
-        if namespace in _OTHER_MACHINES:
+        if namespace in _OTHER_MACHINES or kind.startswith("prim::rpc"):
             return f"calls {kind}, which talks to other machines"
     return ""
 

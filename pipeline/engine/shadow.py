@@ -12,7 +12,7 @@ from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.trial import Trial, TrialLimits
-from pipeline.errors import ArtifactRefused
+from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -59,22 +59,23 @@ class Shadow:
     ) -> str:
         """Until there is a verdict: gives what was found. Without frames there is none.
 
-        ``check_wanted`` is called twice a second, and ends the trial by what it raises.
+        ``check_wanted`` is called twice a second at least, and ends the trial by raising
+        ``StopRequested``.
 
         Raises:
-            ArtifactRefused: ``shadow``: it disagrees too often, or its outputs are bad.
+            ArtifactRefused: ``shadow``: it disagrees too often, or its outputs are bad;
+                ``no_room``: there is no memory for it beside the active model.
             RestartNeeded: the device is lost.
         """
         what = f"{candidate.identity.name}@{candidate.identity.version}"
         log.info("%s runs in the shadow", what)
-        trial = self._stage.trial = Trial(candidate, limits)
-        looked = self._clock.monotonic()
+        trial = self._stage.trial = Trial(candidate, limits, self._clock)
         try:
             while trial.verdict == "goes on":
-                self._step(trial, limits.share)
-                if self._clock.monotonic() - looked >= _LOOK_S:
-                    looked = self._clock.monotonic()
-                    check_wanted()
+                self._step(trial, limits.share, check_wanted)
+        except StopRequested as why:
+            log.info("%s leaves the shadow without a verdict: %s", what, why)
+            raise
         finally:
             self._stage.trial = None
         if trial.verdict == "bad":
@@ -82,9 +83,13 @@ class Shadow:
         log.info("%s has run in the shadow: %s", what, trial)
         return str(trial)
 
-    def _step(self, trial: Trial, share: float) -> None:
+    def _step(self, trial: Trial, share: float, check_wanted: Callable[[], None]) -> None:
         """One batch, and then a rest, so that it takes no more than its share."""
         found = trial.step(_LOOK_S)
         self._frames.labels("agree").inc(found.agree)
         self._frames.labels("differ").inc(found.differ)
-        self._wait(found.taken_s * (1 / share - 1))
+        check_wanted()
+        until = self._clock.monotonic() + found.taken_s * (1 / share - 1)
+        while (left_s := until - self._clock.monotonic()) > 0:
+            self._wait(min(left_s, _LOOK_S))
+            check_wanted()

@@ -149,12 +149,13 @@ class EngineStage:
         logits_nk = score_halving(model.engine, rows, classes, model.most_frames)
         scored_at = self._clock.now()
         infer_s = self._clock.monotonic() - started
-        if (trial := self.trial) is not None:
-            trial.offer(rows, logits_nk, [sample.row for sample in fresh])
         if logits_nk.shape != (len(rows), classes):
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
-        logits_nk = logits_nk[[sample.row for sample in fresh]]
+        places = [sample.row for sample in fresh]
+        if (trial := self.trial) is not None:
+            trial.offer(rows, logits_nk, places)
+        logits_nk = logits_nk[places]
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
             predictions = best_predictions(logits_nk, model.contract.labels)

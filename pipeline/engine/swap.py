@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.followed import Followed
-from pipeline.artifact.names import LATEST
+from pipeline.artifact.names import COPY_NOTE, LATEST
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
+from pipeline.engine.refusals import AGAIN_S, MENDABLE, PASSING, QUARANTINED
 from pipeline.engine.shadow import Shadow, Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
@@ -27,21 +28,6 @@ log = logging.getLogger(__name__)
 
 _FIRST_BATCH_WITHIN_S = 2.0
 """How long to wait for the new model's first batch before its pause is written down as it is."""
-
-_PASSING = frozenset({"unreachable", "missing", "incomplete"})
-"""Refusals that may mend themselves: such a version is tried again at the next look."""
-
-_AGAIN_S = 60.0
-"""Until a version for which the device had no memory, or the way back, is tried again: to try costs
-the active model some of its speed."""
-
-_MENDABLE = frozenset({"no_room", "untrusted", "too_slow"})
-"""Refusals that others may mend, by more memory or a signature: tried again every ``_AGAIN_S``."""
-
-_QUARANTINED = frozenset(
-    {"incompatible", "forbidden", "wrong_on_golden", "probe", "shadow", "error"}
-)
-"""Refusals for what the artifact is: its content is refused under any version."""
 
 
 class _Before(NamedTuple):
@@ -84,6 +70,7 @@ class ModelWatcher:
         self._again_mono_s = math.inf
         self._before: _Before | None = None
         self._back_again_mono_s = 0.0
+        self._interval_s = self._looked_mono_s = 0.0
         self._stopping = threading.Event()
         self._shadow = Shadow(stage, metrics, loader.clock, self._stopping.wait)
         self._wake = threading.Event()
@@ -94,6 +81,7 @@ class ModelWatcher:
 
     def run(self, interval_s: float) -> None:
         """Looks every ``interval_s`` seconds, and where outputs are bad, until stopped."""
+        self._interval_s = interval_s
         while not self._stopping.is_set():
             self._wake.wait(interval_s)
             self._wake.clear()
@@ -167,7 +155,7 @@ class ModelWatcher:
         is_due = self._clock.monotonic() >= self._back_again_mono_s
         if not complaint or before is None or not is_due or self._slot.is_one_leaving:
             return False
-        self._back_again_mono_s = self._clock.monotonic() + _AGAIN_S
+        self._back_again_mono_s = self._clock.monotonic() + AGAIN_S
         bad, good = active.identity, before.identity
         try:
             artifact = self._registry.read(good.name, good.version)
@@ -197,19 +185,28 @@ class ModelWatcher:
             version = artifact.manifest.version
             log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
-        found = ""
-        if self._trials.shadow is not None and not is_way_back:
-            is_wanted = partial(self._check_wanted, active, candidate.identity.version)
-            found = self._shadow.run(candidate, self._trials.shadow, is_wanted)
+        found, pause_s = "", 0.0
+        if self._trials.shadow is not None and not self._is_way_out(active, artifact, is_way_back):
+            pause_s = self._turns.pause_s(began)
+            check_wanted = partial(self._check_wanted, active, candidate.identity.version)
+            found = self._shadow.run(candidate, self._trials.shadow, check_wanted)
+            began = self._clock.monotonic()  # the trial was no pause
         self._before = self._way_back(active, candidate)
         self._slot.exchange(candidate)
         new = candidate.identity
         show_model(self._metrics, active.identity, new)
-        pause_s = self._await_pause(new.epoch, began)
+        pause_s = max(pause_s, self._await_pause(new.epoch, began))
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
         log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
         self._tell(new, "swapped", detail=found, pause_s=pause_s)
+
+    def _is_way_out(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> bool:
+        """Whether this is the way away from the active model, which then is no measure of it: our
+        own, somebody's back to an older version or its copy, or from one whose outputs are bad."""
+        manifest = artifact.manifest
+        is_older = manifest.version < active.identity.version or COPY_NOTE in manifest.notes
+        return is_way_back or is_older or bool(self._health.complaint(active.identity.epoch))
 
     def _check_wanted(self, active: ActiveModel, version: int) -> None:
         """Ends a trial that is of no use any more.
@@ -218,8 +215,15 @@ class ModelWatcher:
             StopRequested: the worker is ending, the alias has moved on, or the active model must be
                 rolled back.
         """
-        if self._stopping.is_set() or self._health.complaint(active.identity.epoch):
-            raise StopRequested("there is something else to do first")
+        if self._stopping.is_set():
+            raise StopRequested("the worker is ending")
+        if self._health.complaint(active.identity.epoch):
+            raise StopRequested("the active model's outputs are bad")
+        if self._trials.probe is not None:
+            self._trials.probe.rest()
+        if self._clock.monotonic() - self._looked_mono_s < self._interval_s:
+            return
+        self._looked_mono_s = self._clock.monotonic()
         with contextlib.suppress(ArtifactRefused):
             if self._followed.version() != version:
                 raise StopRequested("the alias stands for another version")
@@ -246,10 +250,10 @@ class ModelWatcher:
         """Says once why a version isn't taken; the active model goes on."""
         reason = error.reason if isinstance(error, ArtifactRefused) else "unreachable"
         complaint = f"{version} {reason} {error}"
-        if reason not in _PASSING:
+        if reason not in PASSING:
             self._refused_version = version
-            may_mend = reason in _MENDABLE
-            self._again_mono_s = self._clock.monotonic() + _AGAIN_S if may_mend else math.inf
+            may_mend = reason in MENDABLE
+            self._again_mono_s = self._clock.monotonic() + AGAIN_S if may_mend else math.inf
         if complaint == self._last_complaint:
             return
         self._last_complaint = complaint
@@ -265,7 +269,7 @@ class ModelWatcher:
             manifest = self._registry.manifest(name, version)
         except HeadraceError:
             return ""
-        if reason in _QUARANTINED:
+        if reason in QUARANTINED:
             self._quarantined.add(manifest.content)
         return manifest.sha256
 

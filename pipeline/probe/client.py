@@ -58,8 +58,8 @@ class Probe:
         """Has it load and run ``artifact``, on a CPU.
 
         Raises:
-            ArtifactRefused: for the artifact's own reasons; ``probe``: it died, did what isn't
-                allowed, or took too long; ``no_room``: the probe itself can't run here.
+            ArtifactRefused: for the artifact's own reasons; ``probe``: it died; ``too_slow``;
+                ``no_room``: it wants more memory than it may have, or the probe can't run here.
             StopRequested: the worker is ending.
         """
         manifest = artifact.manifest

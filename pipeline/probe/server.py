@@ -32,8 +32,6 @@ from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.jail import end_with_parent, enter, go_first, room_bytes
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
 
-_OUT_OF_TIME = (signal.SIGXCPU,)
-
 _LOW_PRIORITY = 10
 """Added to the niceness: the worker beside comes first."""
 
@@ -101,8 +99,11 @@ def _answer(request: Request) -> Reply:
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    if said is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) in _OUT_OF_TIME):
+    ended_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    if said is None or (not said and ended_by == signal.SIGXCPU):
         return Reply("too_slow", f"it took longer than {request.within_s:g} s")
+    if not said and ended_by == signal.SIGKILL:
+        return Reply("no_room", "it was killed, as the kernel does where memory runs out")
     return Reply.of(said) or Reply("died", _how_it_ended(status))
 
 
@@ -134,12 +135,19 @@ def _be_probed(request: Request, parent: int, writing: int) -> NoReturn:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)
-        missing = enter(len(request.model), request.within_s)
-        os.write(writing, _probed(request, missing).to_bytes())
+        os.write(writing, _jailed(request).to_bytes())
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the candidate's
         os.write(writing, Reply("failed", f"{type(error).__name__}: {error}").to_bytes())
     finally:
         os._exit(0)
+
+
+def _jailed(request: Request) -> Reply:
+    try:
+        missing = enter(len(request.model), request.within_s)
+    except (OSError, ValueError) as cause:
+        return Reply("no_room", f"its limits can't be set here: {cause}")
+    return _probed(request, missing)
 
 
 def _probed(request: Request, missing: str) -> Reply:

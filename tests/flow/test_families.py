@@ -47,7 +47,7 @@ def trained(pictures: Path, net: str, side: int) -> tuple[ServedNetwork, SplitDa
     assert not skipped
     training = Training(data, FitSettings(net=net, batch_size=6, lr=0.001))
     before = {name: value.clone() for name, value in training.network.named_parameters()}
-    assert math.isfinite(training.learn(1, PlainProgress()))
+    assert math.isfinite(training.learn(1, PlainProgress()).loss)
     assert any(
         not torch.equal(value, before[name]) for name, value in training.network.named_parameters()
     )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from pipeline.artifact.artifact import Draft
 from pipeline.config import ModelSettings
+from pipeline.engine import loading
 from pipeline.worker import Worker
-from tests.artifacts import publish_tiny
+from tests.artifacts import publish_tiny, scripted, tiny_draft
 from tests.flow.rig import Rig
 from tests.support import noise_jpeg, wait_until
 
 
 def shadowing(rig: Rig, **more: object) -> Worker:
-    """A worker that scores already."""
+    """A worker that scores already; or, with ``scored=False``, one that has started."""
+    is_scoring = more.pop("scored", True)
     model = ModelSettings.model_validate(
         {
             "name": "tiny",
@@ -28,7 +33,7 @@ def shadowing(rig: Rig, **more: object) -> Worker:
     )
     worker = rig.worker(sources=[rig.memory([noise_jpeg(320, 240)], 10**9)], model=model)
     rig.start(worker)
-    wait_until(lambda: worker.summary().scored > 10)
+    wait_until(lambda: worker.summary().scored > 10 or not is_scoring)
     return worker
 
 
@@ -81,15 +86,48 @@ def test_a_version_that_names_other_classes_never_scores(rig: Rig) -> None:
 
 
 def test_a_newer_version_ends_the_trial_of_an_older_one(rig: Rig) -> None:
-    worker = shadowing(rig, shadow_share=0.001)  # takes for ever
+    worker = shadowing(rig, max_disagreement=0.9, shadow_frames=10**9, shadow_share=0.5)
+    publish_tiny(rig.registry, bias=-2.0)  # differs from all: no verdict for a long time
+    wait_until(lambda: compared(worker, "differ") > 0)
     publish_tiny(rig.registry, bias=0.5)
-    wait_until(lambda: compared(worker, "agree") > 0)
-    rig.registry.set_alias("tiny", "latest", 1)
-    so_far = worker.summary().scored
-    wait_until(lambda: worker.summary().scored > so_far + 50)
-    assert events(worker) == []
+    wait_until(lambda: events(worker) == [("swapped", 3)])
     end(rig, worker)
-    assert versions(rig) == [1]
+    assert versions(rig) == [1, 3]
+
+
+def test_back_to_an_older_version_needs_no_trial(rig: Rig) -> None:
+    """The model that it is away from is no measure: it disagrees with every good one."""
+    worker = shadowing(rig, rollout="shadow", max_disagreement=0.9, shadow_frames=100)
+    publish_tiny(rig.registry, bias=0.5)
+    wait_until(lambda: events(worker) == [("swapped", 2)])
+    so_far = compared(worker, "agree") + compared(worker, "differ")
+    rig.registry.set_alias("tiny", "latest", 1)
+    wait_until(lambda: events(worker) == [("swapped", 2), ("swapped", 1)])
+    rig.registry.publish(Draft.again(rig.registry.read("tiny", 2)))  # a copy is one as well
+    wait_until(lambda: events(worker)[-1] == ("swapped", 3))
+    assert compared(worker, "agree") + compared(worker, "differ") == so_far
+    end(rig, worker)
+
+
+class NeverANumber(torch.nn.Module):
+    """NaN for every picture."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
+        return mean_n1 * torch.arange(3) + torch.log(mean_n1 - 2.0)
+
+
+def test_a_first_model_without_numbers_can_be_replaced(rig: Rig) -> None:
+    """It follows none that it could be rolled back to, and no class of it can be compared."""
+    bad = replace(tiny_draft("bad"), model=scripted(NeverANumber()))
+    with pytest.MonkeyPatch.context() as patch:  # its own golden outputs are none either
+        patch.setattr(loading, "check_golden", lambda *_: None)
+        rig.registry.publish(bad)
+        worker = shadowing(rig, name="bad", scored=False)
+        wait_until(lambda: worker.summary().rejected > 10)
+        publish_tiny(rig.registry, "bad", bias=0.5)
+        wait_until(lambda: events(worker) == [("swapped", 2)])
+    end(rig, worker)
 
 
 def test_a_worker_ends_in_the_middle_of_a_trial(rig: Rig, tmp_path: Path) -> None:

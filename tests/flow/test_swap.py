@@ -291,7 +291,7 @@ def test_of_two_swaps_within_one_batch_the_second_waits_for_its_end(
 def test_a_model_without_room_beside_the_active_one_is_tried_again_later(
     rig: Rig, resident: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swap, "_AGAIN_S", 0.1)
+    monkeypatch.setattr(swap, "AGAIN_S", 0.1)
     worker = endless(rig)
     summaries = rig.start(worker)
     wait_until(lambda: worker.summary().scored > 10)

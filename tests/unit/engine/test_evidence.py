@@ -24,7 +24,7 @@ def frames_until_won(p0: float, rate: float, seed: int, most: int) -> int | None
 @pytest.mark.parametrize("p0", [0.02, 0.1, 0.5])
 def test_false_alarms_are_as_rare_as_promised_however_often_one_looks(p0: float) -> None:
     """At the very edge of what is allowed, 1 of 100 is the most: of 120 runs more than five would
-    be false alarms in 1 of 100 cases."""
+    be false alarms in 1 of 700 cases."""
     alarms = sum(frames_until_won(p0, p0, seed, 2000) is not None for seed in range(120))
     assert alarms <= 5
 
@@ -33,7 +33,7 @@ def test_false_alarms_are_as_rare_as_promised_however_often_one_looks(p0: float)
     ("p0", "rate", "within"), [(0.05, 0.1, 400), (0.05, 0.2, 80), (0.5, 0.6, 450), (0.1, 1.0, 10)]
 )
 def test_what_is_above_is_found_soon(p0: float, rate: float, within: int) -> None:
-    """FACTS has medians of 250, 38 and 264 for the first three."""
+    """Medians that such bets were found to have: 250, 38 and 264 for the first three."""
     taken = [frames_until_won(p0, rate, seed, 5000) for seed in range(60)]
     assert statistics.median(each or 5000 for each in taken) <= within
 
@@ -47,7 +47,7 @@ def test_what_is_below_is_never_found() -> None:
     st.lists(st.integers(1, 64).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n)))),
 )
 def test_the_money_is_the_mean_of_the_products(p0: float, batches: list[tuple[int, int]]) -> None:
-    """As FACTS writes it, with large numbers; batch by batch as frame by frame."""
+    """With large numbers; batch by batch as frame by frame."""
     bet = Bet(p0)
     for frames, so in batches:
         bet.note(frames, so)
