@@ -6,9 +6,10 @@ import pytest
 
 from pipeline.errors import ConfigError
 from trainer.data import SplitData
-from trainer.fit import FitResult, FitSettings, fit
+from trainer.fit import EpochReport, FitResult, TrainingStopped, fit
 from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.run_folder import RunFolder
+from trainer.settings import FitSettings
 
 pytest.importorskip("mlflow", reason="the extra headrace[mlflow]")
 
@@ -48,9 +49,18 @@ def test_a_resumed_run_goes_on_as_the_same_run_of_mlflow(tmp_path: Path, few_dig
     assert [(each.step, each.value) for each in history] == [
         (record.epoch, pytest.approx(record.train_loss)) for record in result.history
     ]
-    # What fails is told as failed: Ctrl-C, say.
+    # What is refused before an epoch is over leaves no trace; what fails after one is told: Ctrl-C.
     with pytest.raises(KeyboardInterrupt), MlflowRun(where):
         raise KeyboardInterrupt
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+
+    def one_epoch_and_ctrl_c(report: EpochReport) -> None:
+        listener.epoch_done(report)
+        raise KeyboardInterrupt
+
+    settings, folder = FitSettings(epochs=4), RunFolder(where.folder)
+    with pytest.raises(TrainingStopped), MlflowRun(where) as listener:
+        fit(few_digits, settings, folder, resume=True, on_epoch=one_epoch_and_ctrl_c)
     assert client.get_run(run.info.run_id).info.status == "FAILED"
 
 
