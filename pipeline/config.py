@@ -50,7 +50,6 @@ class ModelSettings(Section):
         description="folder, one for a registry, that keeps the newest signed version taken, so "
         "that a restarted worker refuses an older one too; empty: remembered while it runs",
     )
-
     probe: Literal["never", "swaps", "always"] = Field(
         default="swaps",
         description="when a version is first run in a process that is shut in: `swaps`, before it "
@@ -60,7 +59,6 @@ class ModelSettings(Section):
     probe_timeout_s: float = Field(
         default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
     )
-
     rollout: Literal["swap", "shadow"] = Field(
         default="swap",
         description="how a version takes another's place: `swap`, at once; `shadow`, after it has "
@@ -69,8 +67,8 @@ class ModelSettings(Section):
     shadow_frames: int = Field(
         default=2000,
         ge=1,
-        description="frames after which a version in the shadow is taken if nothing speaks "
-        "against it; sooner where it surely agrees",
+        description="frames after which the share of a version in the shadow so far decides; "
+        "sooner where it surely agrees or surely doesn't",
     )
     max_disagreement: float = Field(
         default=0.5,

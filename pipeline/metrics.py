@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.histogram import Histogram
+from pipeline.types import RefusalReason
 
 AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 """From one bare forward pass to a minute: the range in which `live` deadlines are set."""
@@ -17,25 +19,7 @@ AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1,
 STAGE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2)
 PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-SWAP_RESULTS = (
-    "swapped",
-    "rolled_back",
-    "missing",
-    "incomplete",
-    "untrusted",
-    "replayed",
-    "forbidden",
-    "corrupt",
-    "incompatible",
-    "wrong_on_golden",
-    "probe",
-    "too_slow",
-    "shadow",
-    "no_room",
-    "unreachable",
-    "quarantined",
-    "error",
-)
+SWAP_RESULTS = ("swapped", "rolled_back", *get_args(RefusalReason), "quarantined", "error")
 MAX_STREAM_LABELS = 256
 """Streams beyond these are counted together as ``other``: names come from outside, and each one
 costs a series in every scrape."""

@@ -43,6 +43,22 @@ RejectReason: TypeAlias = Literal[
     "bad_output",
     "unfinished",
 ]
+RefusalReason: TypeAlias = Literal[
+    "missing",
+    "incomplete",
+    "untrusted",
+    "replayed",
+    "forbidden",
+    "corrupt",
+    "incompatible",
+    "wrong_on_golden",
+    "probe",
+    "too_slow",
+    "shadow",
+    "no_room",
+    "unreachable",
+]
+"""The reasons that an ``ArtifactRefused`` gives: a closed set, as they label a metric."""
 
 
 class Position(Struct, frozen=True, gc=False):

@@ -17,9 +17,6 @@ from trainer.evaluate import Evaluation, Predictions
 GREATEST_TEMPERATURE = 10.0
 """And the least is its inverse. Beyond it a network is of no use, or its samples are too few."""
 
-_ROWS_AT_ONCE = 4096
-"""See ``trainer.evaluate``."""
-
 _STEPS = 50
 """LBFGS is done after about ten."""
 
@@ -89,11 +86,7 @@ def fit_temperature(predictions: Predictions) -> float:
     def loss() -> float:
         search.zero_grad()
         total = 0.0
-        for logits_nk, classes in zip(
-            predictions.logits_nk.split(_ROWS_AT_ONCE),
-            predictions.classes.split(_ROWS_AT_ONCE),
-            strict=True,
-        ):
+        for logits_nk, classes in predictions.blocks():
             part = nn.functional.cross_entropy(
                 logits_nk.double() / temperature(), classes, reduction="sum"
             ) / len(predictions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -40,6 +40,12 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and classes of some thousand samples at a time; the same memory."""
+        return zip(
+            self.logits_nk.split(_ROWS_AT_ONCE), self.classes.split(_ROWS_AT_ONCE), strict=True
+        )
 
     def part(self, start: int, step: int) -> Predictions:
         """Every ``step``-th sample from ``start`` on; the same memory."""
@@ -222,11 +228,7 @@ def _confidence_and_loss(predictions: Predictions) -> tuple[Tensor, Tensor]:
     """Of each sample the best class's softmax and the cross-entropy, both ``[N]`` float64."""
     # float32 can't tell a confidence of 1 - 1e-8 from 1, and sums of many samples lose digits.
     confidences, losses = [], []
-    for logits_nk, classes in zip(
-        predictions.logits_nk.split(_ROWS_AT_ONCE),
-        predictions.classes.split(_ROWS_AT_ONCE),
-        strict=True,
-    ):
+    for logits_nk, classes in predictions.blocks():
         log_softmax_nk = logits_nk.double().log_softmax(1)
         confidences.append(log_softmax_nk.amax(1).exp())
         losses.append(-log_softmax_nk.gather(1, classes.unsqueeze(1)).squeeze(1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.errors import ConfigError
 from trainer.checkpoint import load_tensors
 from trainer.nets import NetSettings, WeightsFile
-from trainer.user_network import load_weights, state_dict_in
+from trainer.user_network import load_weights, shortened, state_dict_in
 
 _AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
 """torchvision's auxiliary heads: a file may have them where the network has none."""
@@ -21,8 +21,6 @@ _COUNTER = ".num_batches_tracked"
 """Batch normalisations count since PyTorch 0.4.1; older files have no counts, and none is used."""
 
 _NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +92,10 @@ def begin_with(network: nn.Module, weights: WeightsFile, classes: int) -> list[s
     if heads:
         there = len(state[heads[0]])
         lines.append(
-            f"left as drawn, for {classes} classes and not {there}: {_listed(sorted(heads))}"
+            f"left as drawn, for {classes} classes and not {there}: {shortened(sorted(heads))}"
         )
     if unused:
-        lines.append(f"without the file's auxiliary heads: {_listed(unused)}")
+        lines.append(f"without the file's auxiliary heads: {shortened(unused)}")
     return lines
 
 
@@ -131,7 +129,7 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[nn.Module, ...]
         if not any(fnmatchcase(name, pattern) for name in parameters):
             raise ConfigError(
                 f"--freeze {pattern!r} matches no parameter of the network. It has"
-                f" {_listed(list(parameters))}. Give a pattern such as"
+                f" {shortened(list(parameters))}. Give a pattern such as"
                 f" {next(iter(parameters)).partition('.')[0] + '.*'!r}."
             )
     for name, parameter in parameters.items():
@@ -140,7 +138,7 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> tuple[nn.Module, ...]
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise ConfigError(
             f"--freeze {' --freeze '.join(patterns)} leaves nothing to learn. Leave the head out"
-            f" ({_listed(list(parameters)[-2:])}), or publish the weights as they are:"
+            f" ({shortened(list(parameters)[-2:])}), or publish the weights as they are:"
             " `headrace publish`."
         )
     return tuple(_still(network, patterns))
@@ -163,8 +161,3 @@ def _is_frozen(module: nn.Module) -> bool:
     """With weights of which one learns, the statistics go on as well."""
     own = list(module.parameters(recurse=False))
     return bool(own) and not any(each.requires_grad for each in own)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"

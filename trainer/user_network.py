@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,5 +179,10 @@ def _misshapen(wanted: dict[str, Any], state: dict[str, Any]) -> set[str]:
 def _listed(what: str, keys: set[str]) -> str:
     if not keys:
         return ""
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return f"{what}: {', '.join(sorted(keys)[:_SHOWN])}{more}"
+    return f"{what}: {shortened(sorted(keys))}"
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"

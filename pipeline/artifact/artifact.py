@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
@@ -16,23 +16,6 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import COPY_NOTE
 from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
-
-RefusalReason: TypeAlias = Literal[
-    "missing",
-    "incomplete",
-    "untrusted",
-    "replayed",
-    "forbidden",
-    "corrupt",
-    "incompatible",
-    "wrong_on_golden",
-    "probe",
-    "too_slow",
-    "shadow",
-    "no_room",
-    "unreachable",
-]
-"""The reasons that an ``ArtifactRefused`` gives: a closed set, as they label a metric."""
 
 MAX_GOLDEN_BYTES = 512 * 1024 * 1024
 """Golden vectors are a few samples; what unpacks to more than this is an attack or a mistake."""

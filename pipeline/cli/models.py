@@ -84,7 +84,7 @@ def verify(
     registry: RegistryUrl = "registry",
     as_json: AsJson = False,
 ) -> None:
-    """Read and hash every byte of a version, look at its code, and run its golden inputs.
+    """Read and hash every byte of a version, look at its operators, run its golden inputs.
 
     It is loaded on the CPU, in a process that can do nothing but compute.
     """

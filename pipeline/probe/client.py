@@ -25,7 +25,8 @@ _START_WITHIN_S = 120.0
 """torch takes seconds to import, and on a busy machine at a low priority many of them."""
 
 _KEPT_S = 60.0
-"""After a candidate, for the next one: it costs 200 MiB, and seconds of CPU to start."""
+"""After a candidate, for the next one: it has some 600 MB resident, and takes seconds of CPU to
+start."""
 
 _LOOK_S = 0.25
 _COMMAND = (sys.executable, "-P", "-m", "pipeline.probe")
