@@ -35,11 +35,11 @@ def test_15_a_device_without_room_gets_smaller_batches(arena: Arena) -> None:
 def test_15_a_device_that_is_lost_ends_the_worker_for_its_supervisor(arena: Arena) -> None:
     """Once, at a batch: exit 75, nothing of that batch is committed, and the next one scores it."""
     arena.plants = (ILLEGAL_ACCESS,)
-    arena.feeder.feed(600)
+    arena.feeder.feed(1200)  # More than so many full batches.
     worker = arena.start()
     summary = arena.ended(worker, code=75)
     assert summary["in_flight"] > 0
-    assert arena.topics.committed() <= arena.scored() < 600
+    assert arena.topics.committed() <= arena.scored() < 1200
     arena.plants = ()
     arena.start()
     arena.until_all_done()
