@@ -33,6 +33,9 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A Kafka record's headers, in its order; a name may come twice."""
 
 Delivery: TypeAlias = Literal["lossless", "live", "strict"]
+Task: TypeAlias = Literal["single-label", "multi-label", "regression"]
+"""What a network's K outputs are: one class of K, K questions answered by yes or no, K values."""
+
 ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
 RejectReason: TypeAlias = Literal[
     "empty",

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.digits import LABELS, Scene, Split
 from pipeline.preprocess import PreprocessSpec, load_sample
-from pipeline.types import ImageHwc
+from pipeline.types import ImageHwc, Task
 
 DIGITS_TRAIN = 4000
 """Rendered in about ten seconds; nearly three of each of the 1,437 digits to learn from."""
@@ -40,9 +40,14 @@ _FRAME_STRIDE = 46
 
 
 class Samples(Dataset[tuple[Tensor, int]]):
-    """A Dataset of samples and classes, ``labels`` naming the classes."""
+    """A Dataset of samples and targets; ``labels`` names the network's K outputs.
+
+    A target is, after ``task``: a class (``single-label``), or ``[K]`` float32: 0 or 1 for each
+    label (``multi-label``), or the values (``regression``).
+    """
 
     labels: tuple[str, ...]
+    task: Task = "single-label"
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -119,6 +124,11 @@ class SplitData:
     def labels(self) -> tuple[str, ...]:
         """The classes' names."""
         return self.train.labels
+
+    @property
+    def task(self) -> Task:
+        """What the targets are."""
+        return self.train.task
 
     @property
     def digest(self) -> str:
