@@ -17,6 +17,7 @@ from pipeline.artifact.names import LATEST, check_alias, check_name
 from pipeline.artifact.registry import Registry
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from pipeline.window import Window
 from trainer.served import Rgb
 
 
@@ -62,6 +63,16 @@ def check_task(task: str) -> None:
     known = get_args(Contract.model_fields["task"].annotation)
     if task not in known:
         raise ConfigError(f"--task is {task!r}, expected {' or '.join(known)}")
+
+
+def check_channels(channels: int, *, grayscale: bool) -> None:
+    """Checks ``--channels``.
+
+    Raises:
+        ConfigError: a network of one channel would get a coloured picture's red.
+    """
+    if channels == 1 and not grayscale:
+        raise ConfigError("--channels 1 goes with --grayscale: coloured pictures have three")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -112,8 +123,22 @@ def parse_mean(text: str) -> Rgb:
     return mean
 
 
-def make_spec(size: str, **fields: str) -> PreprocessSpec:
-    """The preprocessing of ``--size`` and, where given, resize, interpolation and decode.
+def parse_window(text: str) -> Window:
+    """``0,4095`` to (black, white).
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text)
+    if not found:
+        raise ConfigError(
+            f"--window is {text!r}, expected BLACK,WHITE in the pictures' values, such as 0,4095"
+        )
+    return int(found[1]), int(found[2])
+
+
+def make_spec(size: str, **fields: str | bool | Window | None) -> PreprocessSpec:
+    """The preprocessing of ``--size`` and, where given, what else ``PreprocessSpec`` has.
 
     Raises:
         ConfigError: a value isn't one of the known ones.

@@ -42,6 +42,16 @@ def publish(
     decode: Annotated[
         str, typer.Option(help="auto: JPEGs no larger than needed; full: all of each.")
     ] = "auto",
+    grayscale: Annotated[
+        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
+    ] = False,
+    channels: Annotated[
+        int, typer.Option(min=1, max=3, help="1: it takes [N, 1, H, W]; with --grayscale.")
+    ] = 3,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
+    ] = None,
     task: Annotated[str, typer.Option(help="What the logits mean.")] = "single-label",
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
@@ -62,18 +72,35 @@ def publish(
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
     compiled with that normalisation inside, compared with itself, and published.
     """
-    from trainer.options import Target, check_task, make_spec, parse_mean, parse_rgb
+    from trainer.options import (
+        Target,
+        check_channels,
+        check_task,
+        make_spec,
+        parse_mean,
+        parse_rgb,
+        parse_window,
+    )
     from trainer.publish import PublishJob
     from trainer.publish import publish as run_job
     from trainer.served import Normalisation
 
     check_task(task)
+    check_channels(channels, grayscale=grayscale)
+    spec = make_spec(
+        size,
+        resize=resize,
+        interpolation=interpolation,
+        decode=decode,
+        grayscale=grayscale,
+        window=parse_window(window) if window else None,
+    )
     manifest = run_job(
         PublishJob(
             file=file,
             target=Target.of(name, registry, alias or [], sign),
-            spec=make_spec(size, resize=resize, interpolation=interpolation, decode=decode),
-            normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
+            spec=spec,
+            normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
             weights=weights,
             labels=labels,
         )

@@ -74,6 +74,16 @@ def train(
     std: Annotated[
         str, typer.Option(help="What is then divided by: that of --weights.", metavar="R,G,B")
     ] = "0.25",
+    grayscale: Annotated[
+        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
+    ] = False,
+    channels: Annotated[
+        int, typer.Option(min=1, max=3, help="1: module:factory's takes [N, 1, H, W].")
+    ] = 3,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples in a forward pass.")] = 64,
     optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw.")] = "sgd",
@@ -185,6 +195,7 @@ def train(
         ("--min-delta", min_delta is not None and patience is None, "--patience"),
         ("--patience", patience and patience > epochs - 2, "at least two more --epochs"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
+        ("--window", window is not None and data == "digits", "--data of 16-bit pictures"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
     ):
@@ -194,19 +205,27 @@ def train(
 
     from pipeline.engine.device import choose_device
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
-    from trainer.options import Target, make_spec, parse_mean, parse_rgb
+    from trainer.options import (
+        Target,
+        check_channels,
+        make_spec,
+        parse_mean,
+        parse_rgb,
+        parse_window,
+    )
     from trainer.served import Normalisation
     from trainer.settings import FitSettings
     from trainer.train import TrainJob
     from trainer.train import train as run_job
 
+    check_channels(channels, grayscale=grayscale)
     if threads is not None:
         torch.set_num_threads(threads)
     net_settings = NetSettings(
         cnn=CnnOptions(**cnn),
         weights=WeightsFile.of(weights) if weights else None,
         freeze=tuple(freeze or []),
-        normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
+        normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
     )
     settings = FitSettings.of(
         net=net,
@@ -231,7 +250,11 @@ def train(
         net_settings=net_settings,
     )
     target = Target.of(publish, registry, alias or [], sign) if publish else None
-    spec = make_spec(size or "{}x{}".format(*usual_size(net)))
+    spec = make_spec(
+        size or "{}x{}".format(*usual_size(net)),
+        grayscale=grayscale,
+        window=parse_window(window) if window else None,
+    )
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(
         TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow)

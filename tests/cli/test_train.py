@@ -187,6 +187,12 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--precision", "fp16"], "fp16 needs a CUDA device"),
         (["--nesterov", "--momentum", "0"], "--nesterov needs"),
         (["--data", "photos", "--train-samples", "9"], "--train-samples goes with --data digits"),
+        (["--window", "0,4095"], "--window goes with --data of 16-bit pictures"),
+        (["--data", "photos", "--window", "9"], "expected BLACK,WHITE"),
+        (["--data", "photos", "--window", "9,5"], "0 <= BLACK < WHITE"),
+        (["--channels", "1"], "--channels 1 goes with --grayscale"),
+        (["--channels", "2"], "expected 1 or 3"),
+        (["--grayscale", "--channels", "1"], "--channels 1 goes with a network of your own"),
     ],
 )
 def test_wrong_use_is_said_before_anything_is_trained(
