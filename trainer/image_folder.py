@@ -130,8 +130,8 @@ def _listed(root: Path) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFil
         return labels, _files(train, labels), _files(val, labels)
     labels = _class_names(root)
     files = _files(root, labels)
-    heldout = [file for file in files if _is_held_out(file.key)]
-    return labels, [file for file in files if not _is_held_out(file.key)], heldout
+    heldout = [file for file in files if is_held_out(file.key)]
+    return labels, [file for file in files if not is_held_out(file.key)], heldout
 
 
 def _class_names(root: Path) -> tuple[str, ...]:
@@ -153,7 +153,8 @@ def _files(root: Path, labels: tuple[str, ...]) -> list[ImageFile]:
     ]
 
 
-def _is_held_out(key: str) -> bool:
+def is_held_out(key: str) -> bool:
+    """Whether the picture of this path is of the fifth that a network is judged by."""
     first = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
     return first < _HELDOUT_SHARE * 2**32
 
