@@ -1,4 +1,4 @@
-"""Pictures whose truth is known, kept as an image folder to learn from: ``LABEL/FRAME-ID.jpg``."""
+"""Frames whose truth is known, kept as a folder to learn from."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import ConfigError
-from pipeline.image_header import read_header
+from pipeline.labelled_folder import keep_labelled, kept_pictures
 from pipeline.types import Outcome, Scored
 
 log = logging.getLogger(__name__)
-
-_SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 
 
 class LabelledSink:
@@ -42,8 +40,7 @@ class LabelledSink:
         """See ``Sink.open``. What an earlier one kept counts."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            there = [path for path in self._folder.glob("*/*") if path.suffix in _SUFFIXES.values()]
-            self._kept = deque(sorted(there, key=lambda path: path.stat().st_mtime))
+            self._kept = deque(kept_pictures(self._folder))
         except OSError as cause:
             raise ConfigError(f"{self._folder} can't be used: {cause.strerror}") from cause
 
@@ -68,15 +65,8 @@ class LabelledSink:
         payload = outcome.frame.payload
         if not isinstance(payload, bytes):
             return
-        name = outcome.frame.frame_id.replace("/", "-") + _SUFFIXES[read_header(payload).kind]
-        path = self._folder / label / name
         try:
-            path.parent.mkdir(exist_ok=True)
-            # A reader never sees half a picture: names that begin with a dot aren't looked at.
-            unseen = path.with_name(f".{name}")
-            unseen.write_bytes(payload)
-            unseen.replace(path)
-            self._kept.append(path)
+            self._kept.append(keep_labelled(self._folder, label, outcome.frame.frame_id, payload))
             while len(self._kept) > self._most:
                 self._kept.popleft().unlink(missing_ok=True)
         except OSError as error:

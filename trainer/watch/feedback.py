@@ -1,7 +1,7 @@
 """Feedback: frames that came by and what they really showed, as an image folder that grows.
 
-``LABEL/NAME.jpg``, where NAME is the frame's id with ``-`` for ``/``. Whoever labels writes a file
-under a name that begins with a dot and renames it, so that nobody reads half a picture.
+See ``pipeline.labelled_folder``. Whoever else labels writes a file under a name that begins with a
+dot and renames it, so that nobody reads half a picture.
 """
 
 from __future__ import annotations
