@@ -16,6 +16,7 @@ from pipeline.errors import ConfigError, FrameRejected, HeadraceError
 from pipeline.preprocess import PreprocessSpec, load_sample
 from pipeline.types import ImageHwc
 from trainer.data import Samples, SplitData
+from trainer.user_network import shortened
 
 _HELDOUT_SHARE = 0.2
 CACHE_BYTES = 2 * 1024**3
@@ -115,6 +116,35 @@ def image_folder(root: Path, spec: PreprocessSpec) -> tuple[SplitData, tuple[Ski
     skipped = (*train.skipped, *heldout.skipped)
     _check_usable(root, train, heldout, skipped)
     return SplitData(train, heldout, spec), skipped
+
+
+def heldout_folder(
+    root: Path, labels: tuple[str, ...], spec: PreprocessSpec
+) -> tuple[ImageFolderData, tuple[SkippedImage, ...]]:
+    """Reads all pictures of a folder, or of its ``val/`` where ``train/`` is beside that, to judge
+    a network by that was trained elsewhere; says which were skipped. Not all labels need pictures.
+
+    Raises:
+        ConfigError: no folder, folders that aren't named as ``labels``, or no usable picture.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"--data {root} is no folder. {_LAYOUT}.")
+    part = root / "val" if (root / "train").is_dir() and (root / "val").is_dir() else root
+    names = _class_names(part)
+    unknown = sorted(set(names) - set(labels))
+    if unknown:
+        raise ConfigError(
+            f"--data {part} has folders that aren't labels of the network: {shortened(unknown)}."
+            f" Its labels are {shortened(labels)}: name the folders so, or give --labels."
+        )
+    places = {label: place for place, label in enumerate(labels)}
+    files = [
+        ImageFile(each.path, each.key, places[names[each.class_id]]) for each in _files(part, names)
+    ]
+    samples = ImageFolderData(files, labels, spec)
+    if not len(samples):
+        raise ConfigError(f"--data {part} has no picture that can be decoded. {_LAYOUT}.")
+    return samples, samples.skipped
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFile]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,6 +16,7 @@ from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import LATEST, check_alias, check_name
 from pipeline.artifact.registry import Registry
+from pipeline.artifact.signature import TrustedKeys
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.window import Window
@@ -38,12 +40,20 @@ class Target:
 
     @classmethod
     def of(
-        cls, name: str, registry_url: str, aliases: list[str], key: Path | None = None
+        cls,
+        name: str,
+        registry_url: str,
+        aliases: list[str],
+        key: Path | None = None,
+        trusted_keys: Sequence[str] = (),
     ) -> Target:
-        """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file."""
+        """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file. Where
+        there is one, or are ``trusted_keys``, nothing is run that none of them signed."""
         checked = tuple(dict.fromkeys([LATEST, *(check_alias(alias) for alias in aliases)]))
         signs = None if key is None else SigningKey.read(key)
-        return cls(check_name(name), Registry(registry_url), checked, signs)
+        own = [] if signs is None else [str(signs.public)]
+        registry = Registry(registry_url, TrustedKeys.of([*own, *trusted_keys]))
+        return cls(check_name(name), registry, checked, signs)
 
     def publish(self, draft: Draft) -> Manifest:
         """Makes a new version of ``draft`` there.

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.terminal import say
+from pipeline.errors import ConfigError
 
 
 def publish(
@@ -53,6 +55,17 @@ def publish(
         typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
     ] = None,
     task: Annotated[str, typer.Option(help="What the logits mean.")] = "single-label",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Held-out pictures, FOLDER/LABEL/name.jpg: compare it by them with what it"
+            " replaces.",
+        ),
+    ] = None,
+    even_if_worse: EvenIfWorse = False,
+    gate_tolerance: GateTolerance = None,
+    trusted_key: TrustedKey = None,
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
     ] = None,
@@ -72,6 +85,14 @@ def publish(
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
     compiled with that normalisation inside, compared with itself, and published.
     """
+    for option, is_given in (
+        ("--even-if-worse", even_if_worse),
+        ("--gate-tolerance", gate_tolerance is not None),
+        ("--trusted-key", trusted_key is not None),
+    ):
+        if is_given and data is None:
+            raise ConfigError(f"{option} goes with --data FOLDER: here it would have no effect")
+    from trainer.gate import GateSettings
     from trainer.options import (
         Target,
         check_channels,
@@ -95,23 +116,29 @@ def publish(
         grayscale=grayscale,
         window=parse_window(window) if window else None,
     )
-    manifest = run_job(
+    gated = run_job(
         PublishJob(
             file=file,
-            target=Target.of(name, registry, alias or [], sign),
+            target=Target.of(name, registry, alias or [], sign, trusted_key or []),
             spec=spec,
             normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
             weights=weights,
             labels=labels,
-        )
+            data=data,
+            gate=GateSettings(gate_tolerance or 0.0, even_if_worse),
+        ),
+        say,
     )
     if weights is None and not Path(file).is_file():
         say(f"no --weights: the network has those that {file} gives it")
+    manifest = gated.published
     if as_json:
-        typer.echo(json.dumps(manifest.model_dump(mode="json", by_alias=True)))
-        return
-    typer.echo(
-        f"published {manifest.name}@{manifest.version} to {registry}: "
-        f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
-        f"sha256 {manifest.sha256}"
-    )
+        said = {} if manifest is None else manifest.model_dump(mode="json", by_alias=True)
+        typer.echo(json.dumps(said | {"gate": gated.to_dict()}))
+    elif manifest is not None:
+        typer.echo(
+            f"published {manifest.name}@{manifest.version} to {registry}: "
+            f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
+            f"sha256 {manifest.sha256}"
+        )
+    gated.check("--even-if-worse publishes it all the same")

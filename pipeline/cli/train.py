@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.tables import print_lines
 from pipeline.errors import ConfigError
 
@@ -145,6 +146,9 @@ def train(
         str,
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
     ] = "registry",
+    even_if_worse: EvenIfWorse = False,
+    gate_tolerance: GateTolerance = None,
+    trusted_key: TrustedKey = None,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -198,12 +202,16 @@ def train(
         ("--window", window is not None and data == "digits", "--data of 16-bit pictures"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
+        ("--even-if-worse", even_if_worse and publish is None, "--publish NAME"),
+        ("--gate-tolerance", gate_tolerance is not None and publish is None, "--publish NAME"),
+        ("--trusted-key", trusted_key is not None and publish is None, "--publish NAME"),
     ):
         if is_idle:
             raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
     import torch
 
     from pipeline.engine.device import choose_device
+    from trainer.gate import GateSettings
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
     from trainer.options import (
         Target,
@@ -249,7 +257,10 @@ def train(
         device=choose_device(device),
         net_settings=net_settings,
     )
-    target = Target.of(publish, registry, alias or [], sign) if publish else None
+    target = None
+    if publish:
+        target = Target.of(publish, registry, alias or [], sign, trusted_key or [])
+    gate = GateSettings(gate_tolerance or 0.0, even_if_worse)
     spec = make_spec(
         size or "{}x{}".format(*usual_size(net)),
         grayscale=grayscale,
@@ -257,13 +268,17 @@ def train(
     )
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(
-        TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow)
+        TrainJob(
+            *(data, spec, settings, run, resume, samples, target),
+            *(calibrate, tensorboard, mlflow, gate),
+        )
     )
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
-        return
-    _print_classes(summary.calibration.after)
-    typer.echo(str(summary))
+    else:
+        _print_classes(summary.calibration.after)
+        typer.echo(str(summary))
+    summary.check()
 
 
 def _print_classes(evaluation: Evaluation) -> None:

@@ -67,6 +67,7 @@ def test_training_and_publishing_give_one_line_of_json(tmp_path: Path):
         "temperature",
         "run",
         "published",
+        "gate",
         "duration_s",
     }
     assert summary["epochs"] == 2

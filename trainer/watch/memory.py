@@ -15,12 +15,13 @@ _FILE = "watch.json"
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Written after each training; a training that was killed is begun anew.
+    """Written before and after each training; one that was killed is begun anew, under another
+    number.
 
     Attributes:
         base: The run that the next training begins with, below the watched run's folder; "" is
             that run itself. One that wasn't published is never built upon.
-        trainings: How many there were: the number of the last one's folder.
+        trainings: How many were begun: the number of the last one's folder.
         used_until: When the newest label was written that was learnt from (Unix seconds).
         places: How far labels were read from Kafka, by partition.
     """
