@@ -13,7 +13,7 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec
-from pipeline.types import BatchNhwc
+from pipeline.types import ONE_OUTPUT, BatchNhwc, Task
 from trainer.export import GOLDEN_COUNT, About, check_output, make_draft
 from trainer.options import Target, read_labels
 from trainer.served import Normalisation, ServedNetwork
@@ -30,6 +30,7 @@ class PublishJob:
     normalisation: Normalisation
     weights: Path | None = None
     labels: Path | None = None
+    task: Task = "single-label"
 
 
 def publish(job: PublishJob) -> Manifest:
@@ -45,7 +46,7 @@ def publish(job: PublishJob) -> Manifest:
     pictures_nhwc = make_pictures(job.spec)
     classes = check_output(served, torch.from_numpy(pictures_nhwc)).shape[1]
     if labels is None:
-        labels = tuple(f"class_{index}" for index in range(classes))
+        labels = tuple(f"{ONE_OUTPUT[job.task]}_{index}" for index in range(classes))
     if len(labels) != classes:
         raise ConfigError(
             f"--labels {job.labels} has {len(labels)} labels and the network gives {classes}"
@@ -53,7 +54,7 @@ def publish(job: PublishJob) -> Manifest:
         )
     about = About(
         name=job.target.name,
-        contract=Contract.of(labels, job.spec),
+        contract=Contract.of(labels, job.spec, job.task),
         notes={"source": os.fsencode(Path(job.file).name).decode(errors="backslashreplace")},
     )
     return job.target.publish(make_draft(served, pictures_nhwc, about))

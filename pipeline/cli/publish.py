@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.terminal import say
+from pipeline.types import OUTPUTS
 
 
 def publish(
@@ -42,7 +43,9 @@ def publish(
     decode: Annotated[
         str, typer.Option(help="auto: JPEGs no larger than needed; full: all of each.")
     ] = "auto",
-    task: Annotated[str, typer.Option(help="What the logits mean.")] = "single-label",
+    task: Annotated[
+        str, typer.Option(help="What the outputs are: single-label, multi-label or regression.")
+    ] = "single-label",
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
     ] = None,
@@ -60,14 +63,14 @@ def publish(
     """Make a network of your own an artifact that workers can serve.
 
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
-    compiled with that normalisation inside, compared with itself, and published.
+    compiled with that normalisation inside, compared with itself, and published. Of a regression
+    the logits are the values.
     """
     from trainer.options import Target, check_task, make_spec, parse_mean, parse_rgb
     from trainer.publish import PublishJob
     from trainer.publish import publish as run_job
     from trainer.served import Normalisation
 
-    check_task(task)
     manifest = run_job(
         PublishJob(
             file=file,
@@ -76,6 +79,7 @@ def publish(
             normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
             weights=weights,
             labels=labels,
+            task=check_task(task),
         )
     )
     if weights is None and not Path(file).is_file():
@@ -83,8 +87,9 @@ def publish(
     if as_json:
         typer.echo(json.dumps(manifest.model_dump(mode="json", by_alias=True)))
         return
+    contract = manifest.contract
     typer.echo(
         f"published {manifest.name}@{manifest.version} to {registry}: "
-        f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
+        f"{len(contract.labels)} {OUTPUTS[contract.task]}, {manifest.size_bytes} bytes, "
         f"sha256 {manifest.sha256}"
     )

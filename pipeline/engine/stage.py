@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
-from pipeline.engine.scoring import best_predictions
+from pipeline.engine.scoring import Ranking, answers_of
 from pipeline.engine.trial import Trial
 from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
@@ -25,11 +25,11 @@ from pipeline.types import (
     BatchNhwc,
     LogitsNk,
     Outcome,
-    Prediction,
     Rejected,
     Scored,
     Shed,
     Timings,
+    Values,
 )
 from pipeline.watchdog import CallWatch
 
@@ -158,10 +158,10 @@ class EngineStage:
         logits_nk = logits_nk[places]
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
-            predictions = best_predictions(logits_nk, model.contract.labels)
-        for row, (sample, best) in enumerate(zip(fresh, predictions, strict=True)):
+            answers = answers_of(model.contract.task, logits_nk, model.contract.labels)
+        for row, (sample, answer) in enumerate(zip(fresh, answers, strict=True)):
             if row in finite:
-                outcomes.append(_scored(sample, model, best, scored_at, (started, infer_s)))
+                outcomes.append(_scored(sample, model, answer, scored_at, (started, infer_s)))
             else:
                 outcomes.append(
                     self._bad(sample, "the model gave NaN, infinity or an error", scored_at)
@@ -191,11 +191,12 @@ class EngineStage:
 def _scored(
     sample: Sample,
     model: ActiveModel,
-    best: Sequence[Prediction],
+    answer: Ranking | Values,
     scored_at: float,
     infer: tuple[float, float],
 ) -> Scored:
     started, infer_s = infer
+    best, values = ((), answer) if isinstance(answer, dict) else (answer, None)
     return Scored(
         frame=sample.frame,
         model=model.identity,
@@ -209,6 +210,8 @@ def _scored(
             batch_s=started - sample.decoded_mono_s,
             infer_s=infer_s,
         ),
+        task=model.contract.task,
+        values=values,
     )
 
 
