@@ -124,7 +124,7 @@ def train_and_publish(
     while is_wanted() and not (policy.at_plateau and len(train) >= settings.most_samples):
         round_number += 1
         learnt = training.learn(round_number, progress)
-        evaluation = training.judge()
+        evaluation = Evaluation.of(training.predict())
         elapsed_s = time.monotonic() - started
         if policy.wants(evaluation.accuracy, elapsed_s):
             draft = _draft(target.name, training, data, evaluation, learnt.loss)

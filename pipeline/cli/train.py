@@ -12,7 +12,7 @@ from pipeline.cli.tables import print_lines
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainer.evaluate import Evaluation
+    from trainer.tasks import AnyEvaluation
 
 _MOMENTUM = 0.9
 _TRAIN_SAMPLES = 4000
@@ -27,6 +27,13 @@ def train(
         str,
         typer.Option(help="'digits', or an image folder: PATH/CLASS/name.jpg.", metavar="DATA"),
     ] = "digits",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="single-label, multi-label or regression (default: what the data say; numbers"
+            " that are all 0 or 1 can be multi-label)."
+        ),
+    ] = None,
     net: Annotated[
         str,
         typer.Option(
@@ -194,7 +201,7 @@ def train(
 
     from pipeline.engine.device import choose_device
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
-    from trainer.options import Target, make_spec, parse_mean, parse_rgb
+    from trainer.options import Target, check_task, make_spec, parse_mean, parse_rgb
     from trainer.served import Normalisation
     from trainer.settings import FitSettings
     from trainer.train import TrainJob
@@ -234,19 +241,22 @@ def train(
     spec = make_spec(size or "{}x{}".format(*usual_size(net)))
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     summary = run_job(
-        TrainJob(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow)
+        TrainJob(
+            *(data, spec, settings, run, resume, samples, target, calibrate, tensorboard, mlflow),
+            task=check_task(task) if task is not None else None,
+        )
     )
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
         return
-    _print_classes(summary.calibration.after)
+    _print_table(summary.calibration.after)
     typer.echo(str(summary))
 
 
-def _print_classes(evaluation: Evaluation) -> None:
-    from trainer.report import TABLE_COLUMNS, class_rows, table_title
+def _print_table(evaluation: AnyEvaluation) -> None:
+    from trainer.report import table_of
 
-    title = table_title(evaluation)
-    if title is not None:
-        typer.echo(title)
-    print_lines(TABLE_COLUMNS, class_rows(evaluation))
+    table = table_of(evaluation)
+    if table.title is not None:
+        typer.echo(table.title)
+    print_lines(table.columns, table.rows)
