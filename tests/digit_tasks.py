@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
+from pipeline.digits import Split
 from pipeline.preprocess import PreprocessSpec
 from pipeline.types import Task
 from trainer.data import DigitsData, Samples, SplitData
@@ -25,7 +28,7 @@ class DigitsOfTask(Samples):
 
     def __init__(self, digits: DigitsData, task: Task) -> None:
         self.labels = LABELS_OF[task]
-        self.task = task
+        self.task = self._asked = task
         self._digits = digits
 
     def __len__(self) -> int:
@@ -33,9 +36,9 @@ class DigitsOfTask(Samples):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         sample_hwc, digit = self._digits[index]
-        if self.task == "single-label":
+        if self._asked == "single-label":
             return sample_hwc, digit
-        if self.task == "multi-label":
+        if self._asked == "multi-label":
             there = (digit % 2 == 0, digit > 4, digit in _WITH_A_LOOP)
             return sample_hwc, torch.tensor(there, dtype=torch.float32)
         return sample_hwc, torch.tensor((digit / 9, sample_hwc.float().mean().item() / 255))
@@ -45,10 +48,15 @@ class DigitsOfTask(Samples):
         return self._digits.digest
 
 
+@functools.cache
+def _rendered(split: Split, count: int) -> DigitsData:
+    return DigitsData(SPEC, split, count)
+
+
 def digits_of(task: Task, train: int = 300, heldout: int = 100) -> SplitData:
     """So many samples to learn from, and to be judged by."""
     return SplitData(
-        DigitsOfTask(DigitsData(SPEC, "train", train), task),
-        DigitsOfTask(DigitsData(SPEC, "heldout", heldout), task),
+        DigitsOfTask(_rendered("train", train), task),
+        DigitsOfTask(_rendered("heldout", heldout), task),
         SPEC,
     )

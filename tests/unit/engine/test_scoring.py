@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.engine.scoring import answers_of, named_values, sigmoid_nk, softmax_nk
 
-FLOATS = st.floats(-1e30, 1e30, width=32)
+FLOATS = st.floats(-(2.0**100), 2.0**100, width=32)
 OUTPUTS = arrays(np.float32, st.tuples(st.integers(1, 5), st.just(3)), elements=FLOATS)
 LABELS = ("a", "b", "c")
 
