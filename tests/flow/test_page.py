@@ -249,7 +249,7 @@ def test_the_page_shows_labels_and_values(browser: Browser):
     page = browser.new_page()
     with serving(state) as url:
         troubles = _open(page, url)
-        expect(page.locator(".stream .top")).to_have_text(["person, hat", "none", "2 1,235"])
+        expect(page.locator(".stream .top")).to_have_text(["person, hat", "none", "2: 1,235"])
         labels, _, values = page.locator(".stream").all()
         expect(labels.locator(".guess")).to_have_count(3)
         expect(labels.locator(".guess").first).to_have_text("person97.0 %")

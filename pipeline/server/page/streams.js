@@ -144,7 +144,7 @@ class Card {
 
 // What a result says in one line: the class, the labels that are more likely than not, or the first value.
 function headline(frame) {
-  if (frame.task === "regression") return `${frame.values[0].name} ${amount(frame.values[0].value)}`;
+  if (frame.task === "regression") return `${frame.values[0].name}: ${amount(frame.values[0].value)}`;
   if (frame.task === "single-label") return frame.predictions[0].class;
   const likely = frame.predictions.filter((prediction) => prediction.confidence > 0.5);
   return likely.map((prediction) => prediction.class).join(", ") || "none";
