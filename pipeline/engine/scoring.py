@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 
@@ -62,14 +62,19 @@ class Ranking(Sequence[Prediction]):
         return f"Ranking({', '.join(f'{each.label} {each.confidence:.3f}' for each in self)})"
 
 
-def answers_of(
-    task: Task, logits_nk: LogitsNk, labels: tuple[str, ...]
-) -> list[Ranking] | list[Values]:
-    """For each row what its result says: values of a regression, else its best predictions."""
+class Answers(NamedTuple):
+    """Of each row of a batch its best predictions; of a regression none, and its values."""
+
+    rankings: Sequence[Sequence[Prediction]]
+    values: Sequence[Values | None]
+
+
+def answers_of(task: Task, logits_nk: LogitsNk, labels: tuple[str, ...]) -> Answers:
+    """What results say of a batch's rows."""
     if task == "regression":
-        return named_values(logits_nk, labels)
+        return Answers([()] * len(logits_nk), named_values(logits_nk, labels))
     confidences_nk = sigmoid_nk(logits_nk) if task == "multi-label" else softmax_nk(logits_nk)
-    return _rankings(confidences_nk, labels)
+    return Answers(_rankings(confidences_nk, labels), [None] * len(logits_nk))
 
 
 def best_predictions(logits_nk: LogitsNk, labels: tuple[str, ...]) -> list[Ranking]:

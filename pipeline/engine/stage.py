@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from pipeline.assembler import Assembler
 from pipeline.batch import bucket_for, live_capacity
@@ -16,7 +17,7 @@ from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
-from pipeline.engine.scoring import Ranking, answers_of
+from pipeline.engine.scoring import answers_of
 from pipeline.engine.trial import Trial
 from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
@@ -25,11 +26,11 @@ from pipeline.types import (
     BatchNhwc,
     LogitsNk,
     Outcome,
+    Prediction,
     Rejected,
     Scored,
     Shed,
     Timings,
-    Values,
 )
 from pipeline.watchdog import CallWatch
 
@@ -155,13 +156,16 @@ class EngineStage:
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
             trial.offer(rows, logits_nk, places)
-        logits_nk = logits_nk[places]
+        logits_nk, task = logits_nk[places], model.contract.task
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
-            answers = answers_of(model.contract.task, logits_nk, model.contract.labels)
-        for row, (sample, answer) in enumerate(zip(fresh, answers, strict=True)):
+            answers = answers_of(task, logits_nk, model.contract.labels)
+        for row, (sample, best) in enumerate(zip(fresh, answers.rankings, strict=True)):
             if row in finite:
-                outcomes.append(_scored(sample, model, answer, scored_at, (started, infer_s)))
+                scored = _scored(sample, model, best, scored_at, (started, infer_s))
+                if task != "single-label":
+                    scored = replace(scored, task=task, values=answers.values[row])
+                outcomes.append(scored)
             else:
                 outcomes.append(
                     self._bad(sample, "the model gave NaN, infinity or an error", scored_at)
@@ -191,12 +195,11 @@ class EngineStage:
 def _scored(
     sample: Sample,
     model: ActiveModel,
-    answer: Ranking | Values,
+    best: Sequence[Prediction],
     scored_at: float,
     infer: tuple[float, float],
 ) -> Scored:
     started, infer_s = infer
-    best, values = ((), answer) if isinstance(answer, dict) else (answer, None)
     return Scored(
         frame=sample.frame,
         model=model.identity,
@@ -210,8 +213,6 @@ def _scored(
             batch_s=started - sample.decoded_mono_s,
             infer_s=infer_s,
         ),
-        task=model.contract.task,
-        values=values,
     )
 
 
