@@ -27,13 +27,6 @@ def train(
         str,
         typer.Option(help="'digits', or an image folder: PATH/CLASS/name.jpg.", metavar="DATA"),
     ] = "digits",
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="single-label, multi-label or regression (default: what the data say; numbers"
-            " that are all 0 or 1 can be multi-label)."
-        ),
-    ] = None,
     net: Annotated[
         str,
         typer.Option(
@@ -47,6 +40,13 @@ def train(
             help="The samples' size in pixels (default: reference-cnn and simple-cnn 24x24,"
             " inception_v3 299x299, others 224x224).",
             metavar="WxH",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="single-label, multi-label or regression (default: what the data say; numbers"
+            " that are all 0 or 1 can be multi-label)."
         ),
     ] = None,
     activation: Annotated[
