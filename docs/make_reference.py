@@ -269,6 +269,17 @@ _EXAMPLES = {
         height=360,
         timings=Timings(0.0005, 0.0042, 0.0018, 0.0031),
     ),
+    "A score of a regression": Scored(
+        frame=_FRAME,
+        model=ModelIdentity("steering", 1, "a7" * 32, 1),
+        predictions=(),
+        scored_at=_FRAME.captured_at + 0.0125,
+        width=640,
+        height=360,
+        timings=Timings(0.0005, 0.0042, 0.0018, 0.0031),
+        task="regression",
+        values={"angle": -0.125, "speed": 12.5},
+    ),
     "A frame that was shed": Shed(_FRAME, "superseded", _FRAME.captured_at + 0.04),
     "A frame that was rejected": Rejected(
         _FRAME, "corrupt", "the jpeg can't be decoded", _FRAME.captured_at + 0.003

@@ -12,7 +12,7 @@ seconds; every name that ends in ``_mono_s`` is on the monotonic clock and is ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +27,8 @@ BatchNhwc: TypeAlias = NDArray[np.uint8]
 """Samples side by side, ``[N, H, W, C]`` uint8 RGB."""
 
 LogitsNk: TypeAlias = NDArray[np.float32]
-"""What a network says of a batch, ``[N, K]`` float32, before any activation."""
+"""What a network says of a batch, ``[N, K]`` float32, before any activation; of a regression the
+values themselves."""
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 """A Kafka record's headers, in its order; a name may come twice."""
@@ -35,6 +36,21 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 Delivery: TypeAlias = Literal["lossless", "live", "strict"]
 Task: TypeAlias = Literal["single-label", "multi-label", "regression"]
 """What a network's K outputs are: one class of K, K questions answered by yes or no, K values."""
+
+ONE_OUTPUT: Mapping[Task, str] = {
+    "single-label": "class",
+    "multi-label": "label",
+    "regression": "value",
+}
+OUTPUTS: Mapping[Task, str] = {
+    "single-label": "classes",
+    "multi-label": "labels",
+    "regression": "values",
+}
+"""What a person calls one output of a task's network, and several."""
+
+Values: TypeAlias = dict[str, float]
+"""What a regression says of one frame, by the values' names in the model's order."""
 
 ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
 RejectReason: TypeAlias = Literal[
@@ -163,8 +179,12 @@ class Timings(Struct, frozen=True, gc=False):
 
 
 class Scored(Struct, frozen=True, gc=False):
-    """A frame that a model scored. ``width`` and ``height`` are the original picture's; the best
-    prediction is the first."""
+    """A frame that a model scored. ``width`` and ``height`` are the original picture's.
+
+    The best prediction is the first. A regression has ``values`` and no predictions, the other
+    tasks have predictions and None. Confidences add up to 1 over all classes of a single-label
+    model; of a multi-label one each label's is its own.
+    """
 
     frame: Frame
     model: ModelIdentity
@@ -173,11 +193,22 @@ class Scored(Struct, frozen=True, gc=False):
     width: int
     height: int
     timings: Timings
+    task: Task = "single-label"
+    values: Values | None = None
 
     @property
-    def top(self) -> Prediction:
-        """The best prediction."""
-        return self.predictions[0]
+    def top(self) -> Prediction | None:
+        """The best prediction; a regression has none."""
+        return self.predictions[0] if self.predictions else None
+
+    @property
+    def is_right(self) -> bool | None:
+        """Whether the best prediction is what the source knows; None where it knows nothing, or
+        where the model doesn't name one class of several."""
+        truth = self.frame.truth
+        if truth is None or self.task != "single-label":
+            return None
+        return self.predictions[0].label == truth
 
 
 class Shed(Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from pipeline.types import Frame, ModelIdentity, Outcome, Rejected, Scored, Timings
+from pipeline.types import Frame, ModelIdentity, Outcome, Rejected, Scored, Timings, Values
 
 RESULT_SCHEMA = "headrace.result/1"
 
@@ -53,7 +53,8 @@ class SourceRow(Struct, frozen=True, gc=False):
 
 
 class ResultRow(Struct, frozen=True, gc=False, kw_only=True):
-    """An outcome as it goes over the wire, its fields in the schema's order."""
+    """An outcome as it goes over the wire, its fields in the schema's order. ``values`` is a
+    regression's alone."""
 
     schema: str = RESULT_SCHEMA
     outcome: str
@@ -68,6 +69,7 @@ class ResultRow(Struct, frozen=True, gc=False, kw_only=True):
     predictions: tuple[ClassRow, ...] = ()
     top: str | None = None
     confidence: float | None = None
+    values: Values | UnsetType = UNSET
     timings_ms: TimingsRow | None = None
     source: SourceRow
     trace_id: str | None
@@ -119,8 +121,9 @@ def _scored(scored: Scored, written_at: float | None) -> ResultRow:
             ClassRow(label=each.label, class_id=each.class_id, confidence=round(each.confidence, 6))
             for each in scored.predictions[:_MOST_PREDICTIONS]
         ),
-        top=top.label,
-        confidence=round(top.confidence, 6),
+        top=None if top is None else top.label,
+        confidence=None if top is None else round(top.confidence, 6),
+        values=UNSET if scored.values is None else scored.values,
         timings_ms=_milliseconds(scored.timings),
     )
 

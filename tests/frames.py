@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from pipeline.types import Frame, ModelIdentity, Position, Prediction, Rejected, Scored, Timings
 
 MODEL = ModelIdentity("tiny", 1, "a" * 64, 1)
@@ -38,6 +40,12 @@ def scored(of: Frame) -> Scored:
         height=48,
         timings=Timings(0.001, 0.002, 0.003, 0.004),
     )
+
+
+def scored_values(of: Frame) -> Scored:
+    """A regression's score for a frame."""
+    values = {"speed": 12.5, "angle": -0.25}
+    return replace(scored(of), task="regression", predictions=(), values=values)
 
 
 def rejected(of: Frame) -> Rejected:

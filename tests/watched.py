@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from pipeline.clock import ManualClock
 from pipeline.metrics import FrameCounts, Metrics
 from pipeline.server.app import make_app
@@ -60,6 +62,19 @@ def scored(
         height=360,
         timings=Timings(0.001, 0.002, 0.003, 0.004),
     )
+
+
+def scored_labels(of: Frame, confidences: dict[str, float]) -> Scored:
+    """A multi-label model's, the labels in the given order."""
+    said = tuple(
+        Prediction(label, at, part) for at, (label, part) in enumerate(confidences.items())
+    )
+    return replace(scored(of), task="multi-label", predictions=said)
+
+
+def scored_values(of: Frame, values: dict[str, float]) -> Scored:
+    """A regression's."""
+    return replace(scored(of), task="regression", predictions=(), values=values)
 
 
 @dataclass

@@ -25,21 +25,21 @@ class AuxiliaryLoss(nn.Module):
         self.loss_of = loss_of
         self.weight = weight
 
-    def forward(self, outputs: Outputs, classes: Tensor) -> Tensor:
-        """The scalar loss, in float32, of outputs as the network gives them and classes ``[N]``.
+    def forward(self, outputs: Outputs, targets: Tensor) -> Tensor:
+        """The scalar loss, in float32, of outputs as the network gives them and a batch's targets.
 
         Raises:
             ConfigError: a network of the user's gives something else in training.
         """
         if isinstance(outputs, Tensor):
-            return self.loss_of(outputs.float(), classes)
+            return self.loss_of(outputs.float(), targets)
         if not isinstance(outputs, tuple | list) or not isinstance(outputs[0], Tensor):
             raise ConfigError(
                 f"the network gives a {type(outputs).__name__} in training, expected logits [N, K],"
                 " or a tuple of them: the main head's, then auxiliary ones'."
             )
-        loss = self.loss_of(outputs[0].float(), classes)
+        loss = self.loss_of(outputs[0].float(), targets)
         for logits_nk in outputs[1:]:
             if logits_nk is not None:
-                loss = loss + self.weight * self.loss_of(logits_nk.float(), classes)
+                loss = loss + self.weight * self.loss_of(logits_nk.float(), targets)
         return loss

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
 from trainer.auxiliary import AuxiliaryLoss
 from trainer.checkpoint import load_tensors
 from trainer.data import Loader, SplitData, heldout_loader, training_loader
 from trainer.early_stopping import EarlyStopping
-from trainer.evaluate import Evaluation, Predictions, predict
+from trainer.evaluate import Predictions, predict
 from trainer.finetune import tune
 from trainer.nets import auxiliary_weight, build_net
 from trainer.optimiser import build_optimiser, clip_gradient
@@ -34,6 +34,7 @@ from trainer.schedule import Schedule
 from trainer.served import ServedNetwork
 from trainer.settings import FitSettings
 from trainer.steps import StepPlan
+from trainer.tasks import AnyEvaluation, evaluate, loss_of
 
 _EPOCHS_PER_SEED = 1_000_003
 """More than anybody trains for, so that no two pairs of seed and epoch share an order."""
@@ -44,7 +45,7 @@ class EpochReport:
     """What ``on_epoch`` is told. ``served`` is the network as it is now: don't keep it."""
 
     record: EpochRecord
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     is_best: bool
     served: ServedNetwork
 
@@ -57,7 +58,7 @@ class FitResult:
     history: tuple[EpochRecord, ...]
     best: EpochRecord
     predictions: Predictions
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     served: ServedNetwork
 
 
@@ -72,7 +73,7 @@ class TrainingStopped(HeadraceError):
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
-    """What one pass over the training data came to. ``loss`` is the mean cross-entropy.
+    """What one pass over the training data came to. ``loss`` is the mean of ``loss_of``.
 
     ``learning_rate`` is the last step's; ``gradient_norm`` the steps' mean L2 norm before clipping,
     None if fp16's scaler left out all steps.
@@ -99,7 +100,7 @@ class Training:
         if settings.channels_last:  # the planes follow: a convolution takes its weight's layout
             self.network.to(memory_format=torch.channels_last)
         # 3: the loss, and what it is computed in.
-        self._loss_of = AuxiliaryLoss(nn.CrossEntropyLoss(), auxiliary_weight(settings.net))
+        self._loss_of = AuxiliaryLoss(loss_of(data.task), auxiliary_weight(settings.net))
         self.precision = Precision(settings.precision, self._device)
         # 4: the optimiser, and how its learning rate goes.
         self.optimiser = build_optimiser(self.network, settings)
@@ -118,8 +119,8 @@ class Training:
         self.tuning.keep_still()
         loss_sum, norms = 0.0, list[float]()
         learning_rate = self.schedule.learning_rate
-        for batch, (batch_nhwc, classes) in enumerate(loader, start=1):
-            loss = self._loss(batch_nhwc.to(self._device), classes.to(self._device))
+        for batch, (batch_nhwc, targets) in enumerate(loader, start=1):
+            loss = self._loss(batch_nhwc.to(self._device), targets.to(self._device))
             self.precision.backward(loss * plan.share(batch))
             loss_sum += self._finite("loss", loss, epoch, batch)
             if plan.ends_step(batch):
@@ -143,7 +144,7 @@ class Training:
         samples = min(len(self._data.train), len(loader) * batch_size)  # one may be left over
         return StepPlan(samples, batch_size, self._settings.accumulate)
 
-    def _loss(self, batch_nhwc: Tensor, classes: Tensor) -> Tensor:
+    def _loss(self, batch_nhwc: Tensor, targets: Tensor) -> Tensor:
         try:
             with self.precision.autocast():
                 outputs = self.served(batch_nhwc)
@@ -152,7 +153,7 @@ class Training:
                 f"the network can't learn from a batch of {len(batch_nhwc)}: {cause}. Take a larger"
                 " --batch-size, or more pictures."
             ) from cause
-        return self._loss_of(outputs, classes)
+        return self._loss_of(outputs, targets)
 
     def _step(self) -> Tensor | None:
         """Gives the gradient's norm, None if fp16's scaler left the step out."""
@@ -174,14 +175,14 @@ class Training:
             )
         return number
 
-    def judge(self) -> Evaluation:
+    def judge(self) -> AnyEvaluation:
         """Step 6: inference on held-out data."""
-        return Evaluation.of(self.predict())
+        return evaluate(self.predict())
 
     def predict(self) -> Predictions:
         """Runs the network over all held-out data."""
         loader = heldout_loader(self._data.heldout, workers=self._settings.workers)
-        return predict(self.served, loader, self._data.labels, self._device)
+        return predict(self.served, loader, self._data.labels, self._device, self._data.task)
 
 
 def _milder(settings: FitSettings) -> str:
@@ -217,6 +218,7 @@ def fit(
     )
     identity = {
         **settings.identity(),
+        "task": data.task,
         "labels": list(data.labels),
         "data": data.digest,
         "preprocess": data.spec.model_dump(),
@@ -234,7 +236,7 @@ def fit(
             progress.say(line)
     try:
         while state.epoch < settings.epochs:
-            if stopping.is_due([record.accuracy for record in state.history]):
+            if stopping.is_due([record.goal for record in state.history]):
                 progress.say(f"{settings.patience} epochs without gain: stopped early")
                 break
             report = _one_epoch(training, state, progress)
@@ -259,26 +261,27 @@ def _one_epoch(training: Training, state: TrainingState, progress: TrainingProgr
     learnt = training.learn(epoch, progress)
     evaluation = training.judge()
     training.schedule.epoch_done(evaluation.loss)
+    figures = evaluation.figures
     record = EpochRecord(
         epoch=epoch,
         train_loss=learnt.loss,
         heldout_loss=evaluation.loss,
-        accuracy=evaluation.accuracy,
+        accuracy=figures.get("accuracy"),
+        macro_f1=figures.get("macro_f1"),
+        rmse=figures.get("rmse"),
         duration_s=time.monotonic() - started,
         learning_rate=learnt.learning_rate,
         gradient_norm=learnt.gradient_norm,
     )
-    is_best = evaluation.accuracy > state.best_accuracy
-    state.best_accuracy = max(state.best_accuracy, evaluation.accuracy)
     state.history.append(record)
-    return EpochReport(record, evaluation, is_best, training.served)
+    return EpochReport(record, evaluation, state.best is record, training.served)
 
 
 def _line(report: EpochReport, epochs: int) -> str:
     record = report.record
     return (
         f"epoch {record.epoch}/{epochs}: loss {record.train_loss:.4f}, held-out loss"
-        f" {record.heldout_loss:.4f}, accuracy {record.accuracy:.1%},"
+        f" {record.heldout_loss:.4f}, {record.achieved},"
         f" {record.duration_s:.1f} s{', best so far' if report.is_best else ''}"
     )
 
@@ -286,7 +289,6 @@ def _line(report: EpochReport, epochs: int) -> str:
 def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitResult:
     training.network.load_state_dict(load_tensors(run.best))
     predictions = training.predict()
-    evaluation = Evaluation.of(predictions)
-    best = max(state.history, key=lambda record: record.accuracy)
     training.served.to("cpu").to(memory_format=torch.contiguous_format)
-    return FitResult(tuple(state.history), best, predictions, evaluation, training.served)
+    evaluation = evaluate(predictions)
+    return FitResult(tuple(state.history), state.best, predictions, evaluation, training.served)

@@ -34,14 +34,15 @@ DEFAULT_GATE = GateSettings()
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Two networks on the same samples. ``score`` and ``incumbent_score`` are means over
-    ``samples`` (of right answers: accuracy); on ``gained`` samples only the candidate did better,
-    on ``lost`` only the incumbent."""
+    ``samples``: of right answers (accuracy), or with ``is_error`` of errors, below zero; on
+    ``gained`` samples only the candidate did better, on ``lost`` only the incumbent."""
 
     samples: int
     score: float
     incumbent_score: float
     gained: int
     lost: int
+    is_error: bool = False
 
     @property
     def p_value(self) -> float:
@@ -49,13 +50,17 @@ class Comparison:
         return mid_p(self.lost, self.gained + self.lost)
 
     def is_worse(self, tolerance: float) -> bool:
-        """Whether the candidate is lower by more than ``tolerance``, and that not by chance."""
-        return self.incumbent_score - self.score > tolerance and self.p_value < SIGNIFICANT
+        """Whether the candidate is lower by more than ``tolerance``, and that not by chance. Of
+        errors it is a share of the incumbent's."""
+        allowed = tolerance * (abs(self.incumbent_score) if self.is_error else 1.0)
+        return self.incumbent_score - self.score > allowed and self.p_value < SIGNIFICANT
 
 
-def compare(scores_n: NDArray[np.generic], incumbent_n: NDArray[np.generic]) -> Comparison:
+def compare(
+    scores_n: NDArray[np.generic], incumbent_n: NDArray[np.generic], *, is_error: bool = False
+) -> Comparison:
     """Compares by what each sample scored, ``[N]``, more being better: whether the answer was
-    right, or any other measure of one sample.
+    right, or with ``is_error`` how far it was off, below zero.
 
     Raises:
         ValueError: they aren't of the same samples, or of none.
@@ -69,6 +74,7 @@ def compare(scores_n: NDArray[np.generic], incumbent_n: NDArray[np.generic]) -> 
         incumbent_score=float(theirs_n.mean()),
         gained=int((ours_n > theirs_n).sum()),
         lost=int((ours_n < theirs_n).sum()),
+        is_error=is_error,
     )
 
 

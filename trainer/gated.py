@@ -17,10 +17,10 @@ from pipeline.artifact.artifact import Draft
 from pipeline.artifact.manifest import Manifest
 from pipeline.errors import ArtifactRefused, PublishRefused
 from pipeline.probe.client import Probe
-from trainer.evaluate import is_right
 from trainer.gate import Comparison, GateSettings, compare
 from trainer.incumbent import Heldout, Incumbents
 from trainer.options import Target
+from trainer.tasks import scores_of
 
 GATE_NOTE = "gate"
 """The manifest's note of what a version was compared with."""
@@ -55,11 +55,18 @@ class Compared:
         found = self.comparison
         if found is None:
             return f"not compared with {incumbent}: {self.why_not}"
+        if found.is_error:
+            measured = (
+                f"mean squared error {-found.score:.4g}, the incumbent's"
+                f" {-found.incumbent_score:.4g}"
+            )
+            pairs = f"{found.gained} on which the new one is nearer, {found.lost} the old one"
+        else:
+            measured = f"accuracy {found.score:.2%}, the incumbent's {found.incumbent_score:.2%}"
+            pairs = f"{found.gained} that only the new one has right, {found.lost} only the old one"
         return (
-            f"{self.verdict} than {incumbent}: accuracy {found.score:.2%}, the incumbent's "
-            f"{found.incumbent_score:.2%}, on the same {found.samples} held-out samples "
-            f"({found.gained} that only the new one has right, {found.lost} that only the old one; "
-            f"p {found.p_value:.2g})"
+            f"{self.verdict} than {incumbent}: {measured}, on the same {found.samples} held-out"
+            f" samples ({pairs}; p {found.p_value:.2g})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,10 +79,11 @@ class Compared:
         }
         if found is None:
             return said | {"why": self.why_not}
+        measure, sign = ("mse", -1) if found.is_error else ("accuracy", 1)
         return said | {
             "samples": found.samples,
-            "accuracy": round(found.score, 6),
-            "incumbent_accuracy": round(found.incumbent_score, 6),
+            measure: round(sign * found.score, 6),
+            f"incumbent_{measure}": round(sign * found.incumbent_score, 6),
             "gained": found.gained,
             "lost": found.lost,
             "p_value": round(found.p_value, 6),
@@ -181,8 +189,6 @@ class Gate:
 
         if heldout is None:
             return found(None, "there is no held-out data, which --data gives")
-        if heldout.samples.task != "single-label":
-            return found(None, f"the gate doesn't know yet what is worse in {heldout.samples.task}")
         self.say(f"running {name}@{version} on {len(heldout.samples)} held-out samples")
         try:
             incumbents = Incumbents(self.target.registry, name, self.probe)
@@ -194,4 +200,6 @@ class Gate:
                     " --even-if-worse publishes without"
                 ) from refused
             return found(None, str(refused))
-        return found(compare(is_right(heldout.predictions), is_right(theirs)))
+        ours_n, theirs_n = scores_of(heldout.predictions), scores_of(theirs)
+        is_error = heldout.predictions.task == "regression"
+        return found(compare(ours_n, theirs_n, is_error=is_error))

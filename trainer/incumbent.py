@@ -66,7 +66,7 @@ class Incumbents:
             ) from cause
         finally:
             engine.close()
-        return Predictions(contract.labels, logits_nk, heldout.predictions.classes)
+        return Predictions(contract.labels, logits_nk, heldout.predictions.targets, contract.task)
 
 
 def _scored(engine: Engine, samples: Samples, classes: int) -> Tensor:

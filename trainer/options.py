@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from pipeline.artifact.artifact import Draft
 from pipeline.artifact.keys import SigningKey
-from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import LATEST, check_alias, check_name
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.signature import TrustedKeys
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from pipeline.types import Task
 from pipeline.window import Window
 from trainer.served import Rgb
 
@@ -64,15 +65,18 @@ class Target:
         return self.registry.publish(draft, self.aliases, self.key)
 
 
-def check_task(task: str) -> None:
-    """Checks ``--task``.
+def check_task(task: str) -> Task:
+    """Reads ``--task``.
 
     Raises:
         ConfigError: it isn't a task that workers know.
     """
-    known = get_args(Contract.model_fields["task"].annotation)
-    if task not in known:
-        raise ConfigError(f"--task is {task!r}, expected {' or '.join(known)}")
+    known: tuple[Task, ...] = get_args(Task)
+    for each in known:
+        if task == each:
+            return each
+    *others, last = known
+    raise ConfigError(f"--task is {task!r}, expected {', '.join(others)} or {last}")
 
 
 def check_channels(channels: int, *, grayscale: bool) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from pipeline.types import Task
 from trainer.evaluate import Evaluation
 from trainer.run_folder import EpochRecord
 
@@ -33,20 +34,45 @@ _DARK_SHARE = 0.5
 """Above it a cell is dark, and its number light."""
 
 
-def curves_png(history: Sequence[EpochRecord], best_epoch: int) -> bytes:
-    """Losses and accuracy over the epochs; a line marks the epoch that was kept."""
+_Figure: TypeAlias = Callable[[EpochRecord], float]
+
+_CURVES: Mapping[Task, tuple[str, str, _Figure]] = {
+    "single-label": (
+        "mean cross-entropy (nats)",
+        "accuracy on held-out data (%)",
+        lambda record: 100 * (record.accuracy or 0.0),
+    ),
+    "multi-label": (
+        "mean binary cross-entropy (nats)",
+        "macro F1 on held-out data (%)",
+        lambda record: 100 * (record.macro_f1 or 0.0),
+    ),
+    "regression": (
+        "mean squared error",
+        "RMSE on held-out data",
+        lambda record: record.rmse or 0.0,
+    ),
+}
+"""What the losses are, and the figure beside them."""
+
+
+def curves_png(
+    history: Sequence[EpochRecord], best_epoch: int, task: Task = "single-label"
+) -> bytes:
+    """Losses and the task's figure over the epochs; a line marks the epoch that was kept."""
+    loss, figure_name, figure_of = _CURVES[task]
     with _drawing():
         figure = _figure(width=10, height=4)
-        losses, accuracy = figure.subplots(1, 2)
+        losses, achieved = figure.subplots(1, 2)
         epochs = [record.epoch for record in history]
         # A curve of one point is invisible without its marker.
         style = {"marker": "o", "markersize": 3}
         losses.plot(epochs, [each.train_loss for each in history], label="training", **style)
         losses.plot(epochs, [each.heldout_loss for each in history], label="held-out", **style)
-        losses.set_ylabel("mean cross-entropy (nats)")
-        accuracy.plot(epochs, [100 * each.accuracy for each in history], color="C1", **style)
-        accuracy.set_ylabel("accuracy on held-out data (%)")
-        for axes in (losses, accuracy):
+        losses.set_ylabel(loss)
+        achieved.plot(epochs, [figure_of(each) for each in history], color="C1", **style)
+        achieved.set_ylabel(figure_name)
+        for axes in (losses, achieved):
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(_whole_numbers())
             axes.axvline(best_epoch, color="grey", linestyle=":", label=f"kept: {best_epoch}")

@@ -16,7 +16,7 @@ from pipeline.errors import ConfigError
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.verified import patient_probe
-from pipeline.types import BatchNhwc
+from pipeline.types import ONE_OUTPUT, BatchNhwc, Task
 from trainer.data import heldout_loader
 from trainer.evaluate import Evaluation, predict
 from trainer.export import GOLDEN_COUNT, About, check_output, make_draft
@@ -41,6 +41,7 @@ class PublishJob:
     normalisation: Normalisation
     weights: Path | None = None
     labels: Path | None = None
+    task: Task = "single-label"
     data: Path | None = None
     gate: GateSettings = DEFAULT_GATE
 
@@ -52,13 +53,18 @@ def publish(job: PublishJob, say: Callable[[str], None]) -> Gated:
         ConfigError: the network can't be loaded, run or compiled, or labels or data don't fit it.
         HeadraceError: see ``Gate.publish``.
     """
+    if job.data is not None and job.task != "single-label":
+        raise ConfigError(
+            f"--data FOLDER goes with --task single-label: its folders are classes, and --task is"
+            f" {job.task}"
+        )
     labels = read_labels(job.labels) if job.labels else None
     network = load_network(job.file, job.weights)
     served = ServedNetwork(network, job.normalisation).eval()
     pictures_nhwc = make_pictures(job.spec)
     classes = check_output(served, torch.from_numpy(pictures_nhwc)).shape[1]
     if labels is None:
-        labels = tuple(f"class_{index}" for index in range(classes))
+        labels = tuple(f"{ONE_OUTPUT[job.task]}_{index}" for index in range(classes))
     if len(labels) != classes:
         raise ConfigError(
             f"--labels {job.labels} has {len(labels)} labels and the network gives {classes}"
@@ -67,7 +73,7 @@ def publish(job: PublishJob, say: Callable[[str], None]) -> Gated:
     heldout = None if job.data is None else _heldout(job.data, served, labels, job.spec, say)
     about = About(
         name=job.target.name,
-        contract=Contract.of(labels, job.spec),
+        contract=Contract.of(labels, job.spec, job.task),
         metrics=_metrics(heldout),
         notes={"source": os.fsencode(Path(job.file).name).decode(errors="backslashreplace")},
         reference=heldout and reference_of(heldout.samples, heldout.predictions),
@@ -100,14 +106,7 @@ def _metrics(heldout: Heldout | None) -> dict[str, float]:
     if heldout is None:
         return {}
     judged = Evaluation.of(heldout.predictions)
-    return {
-        "accuracy": judged.accuracy,
-        "macro_precision": judged.macro_precision,
-        "macro_recall": judged.macro_recall,
-        "ece": judged.ece,
-        "heldout_loss": judged.loss,
-        "heldout_samples": judged.samples,
-    }
+    return {**judged.figures, "heldout_loss": judged.loss, "heldout_samples": judged.samples}
 
 
 def make_pictures(spec: PreprocessSpec) -> BatchNhwc:

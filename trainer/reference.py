@@ -22,5 +22,5 @@ def reference_of(samples: Samples, predictions: Predictions) -> Reference:
     scores = ScoreTally(classes)
     for logits_nk, _ in predictions.blocks():
         scores.add(logits_nk.numpy())
-    true = torch.bincount(predictions.classes, minlength=classes)
+    true = torch.bincount(predictions.targets, minlength=classes)
     return Reference.of(inputs, scores, tuple(true.tolist()))

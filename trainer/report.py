@@ -1,8 +1,8 @@
 """What a run's folder says of the network that was kept, and what the terminal shows of it.
 
-    evaluation.json   figures of all classes, the confusion matrix, the confidences' bins
-    curves.png        losses and accuracy over the epochs
-    confusion.png     the matrix, or the commonest mistakes of many classes
+    evaluation.json   figures of all classes, labels or values; confidences' bins, confusion matrix
+    curves.png        losses and the task's figure over the epochs
+    confusion.png     the matrix, or the commonest mistakes of many classes: single-label alone
 
 Each is replaced whole, when training is over.
 """
@@ -13,26 +13,30 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.calibration import Calibration
 from trainer.checkpoint import write_atomically
 from trainer.evaluate import ECE_BINS, ClassScore, Evaluation
+from trainer.evaluate_labels import LabelsEvaluation
+from trainer.evaluate_values import ValueScore, ValuesEvaluation
 from trainer.pictures import confusion_png, curves_png, shown
 from trainer.run_folder import EpochRecord
+from trainer.tasks import AnyEvaluation
 
 _FORMAT = "headrace.evaluation/1"
 
 _MOST_CLASSES = 20
 _WORST_CLASSES = 10
 
-TABLE_COLUMNS = ("samples", "precision", "recall", "F1", "class", "most often taken for")
+_SHARES = ("samples", "precision", "recall", "F1")
+TABLE_COLUMNS = (*_SHARES, "class", "most often taken for")
 
 
 def write_report(
     folder: Path, history: Sequence[EpochRecord], best_epoch: int, calibration: Calibration
 ) -> None:
-    """Writes the three files, each whole or not at all.
+    """Writes the files, each whole or not at all.
 
     Raises:
         HeadraceError: the folder can't be written.
@@ -42,27 +46,65 @@ def write_report(
     lines = (f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in document.items())
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     write_atomically(folder / "evaluation.json", text.encode())
-    write_atomically(folder / "curves.png", curves_png(history, best_epoch))
-    write_atomically(folder / "confusion.png", confusion_png(calibration.before))
+    judged = calibration.before
+    write_atomically(folder / "curves.png", curves_png(history, best_epoch, judged.task))
+    if isinstance(judged, Evaluation):
+        write_atomically(folder / "confusion.png", confusion_png(judged))
 
 
 def _document(calibration: Calibration) -> dict[str, Any]:
     evaluation = calibration.before
+    match evaluation:
+        case ValuesEvaluation():
+            return {
+                "task": evaluation.task,
+                "samples": evaluation.samples,
+                "loss": _rounded(evaluation.loss),
+                "mae": _rounded(evaluation.mae),
+                "rmse": _rounded(evaluation.rmse),
+                "r2": _rounded(evaluation.r2),
+                "values": [_value(score) for score in evaluation.scores],
+            }
+        case LabelsEvaluation():
+            return {
+                "task": evaluation.task,
+                "samples": evaluation.samples,
+                "exact_match": _rounded(evaluation.exact_match),
+                **_means(evaluation),
+                **_calibration(calibration),
+                "labels": [_class(score) for score in evaluation.scores],
+            }
+        case Evaluation():
+            return {
+                "samples": evaluation.samples,
+                "accuracy": _rounded(evaluation.accuracy),
+                **_means(evaluation),
+                **_calibration(calibration),
+                "classes": [_class(score) for score in evaluation.classes],
+                "confusion": evaluation.confusion_kk.tolist(),
+            }
+
+
+def _means(evaluation: Evaluation | LabelsEvaluation) -> dict[str, Any]:
     return {
-        "samples": evaluation.samples,
-        "accuracy": _rounded(evaluation.accuracy),
         "macro_precision": _rounded(evaluation.macro_precision),
         "macro_recall": _rounded(evaluation.macro_recall),
         "macro_f1": _rounded(evaluation.macro_f1),
-        "temperature": _rounded(calibration.temperature),
-        "before_calibration": _confidences(calibration.before),
-        "after_calibration": _confidences(calibration.after),
-        "classes": [_class(score) for score in evaluation.classes],
-        "confusion": evaluation.confusion_kk.tolist(),
     }
 
 
-def _confidences(evaluation: Evaluation) -> dict[str, Any]:
+def _calibration(calibration: Calibration) -> dict[str, Any]:
+    return {
+        "temperature": _rounded(calibration.temperature),
+        "before_calibration": _confidences(calibration.before),
+        "after_calibration": _confidences(calibration.after),
+    }
+
+
+def _confidences(evaluation: AnyEvaluation) -> dict[str, Any]:
+    """Nothing of values: they have none."""
+    if isinstance(evaluation, ValuesEvaluation):
+        return {}
     bins = [
         {
             "upto": _rounded((index + 1) / ECE_BINS),
@@ -75,6 +117,15 @@ def _confidences(evaluation: Evaluation) -> dict[str, Any]:
         for index, each in enumerate(evaluation.bins)
     ]
     return {"loss": _rounded(evaluation.loss), "ece": _rounded(evaluation.ece), "bins": bins}
+
+
+def _value(score: ValueScore) -> dict[str, Any]:
+    return {
+        "label": score.label,
+        "mae": _rounded(score.mae),
+        "rmse": _rounded(score.rmse),
+        "r2": _rounded(score.r2),
+    }
 
 
 def _class(score: ClassScore) -> dict[str, Any]:
@@ -94,29 +145,57 @@ def _rounded(value: float | None) -> float | None:
     return round(value, 6) if value is not None and math.isfinite(value) else None
 
 
+class Table(NamedTuple):
+    """What the terminal shows: cells below ``columns``, and what they are where not all are."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    title: str | None = None
+
+
+def table_of(evaluation: AnyEvaluation) -> Table:
+    """A row for each class, label or value."""
+    match evaluation:
+        case Evaluation():
+            return Table(TABLE_COLUMNS, class_rows(evaluation), table_title(evaluation))
+        case LabelsEvaluation():
+            chosen = _worst(evaluation.scores)
+            rows = [(*_shares(score), shown(score.label)) for _, score in chosen]
+            return Table((*_SHARES, "label"), rows, _title(len(evaluation.scores), "labels"))
+        case ValuesEvaluation():
+            rows = [(*_errors(score), shown(score.label)) for score in evaluation.scores]
+            return Table(("MAE", "RMSE", "R²", "value"), rows)
+
+
 def class_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     """Cells below ``TABLE_COLUMNS`` for each class, or of many for those of the lowest F1."""
-    scores = list(enumerate(evaluation.classes))
-    if len(scores) > _MOST_CLASSES:
-        judged = (each for each in scores if each[1].f1 is not None)
-        scores = sorted(judged, key=lambda each: each[1].f1 or 0.0)[:_WORST_CLASSES]
     return [
-        (
-            str(score.samples),
-            _percent(score.precision),
-            _percent(score.recall),
-            _percent(score.f1),
-            shown(score.label),
-            _taken_for(evaluation, index),
-        )
-        for index, score in scores
+        (*_shares(score), shown(score.label), _taken_for(evaluation, index))
+        for index, score in _worst(evaluation.classes)
     ]
 
 
 def table_title(evaluation: Evaluation) -> str | None:
     """What ``class_rows`` has where it hasn't all classes."""
-    many = len(evaluation.labels)
-    return f"the worst of {many} classes" if many > _MOST_CLASSES else None
+    return _title(len(evaluation.labels), "classes")
+
+
+def _title(many: int, what: str) -> str | None:
+    return f"the worst of {many} {what}" if many > _MOST_CLASSES else None
+
+
+def _worst(scores: Sequence[ClassScore]) -> list[tuple[int, ClassScore]]:
+    """All with their places, or of many those of the lowest F1."""
+    numbered = list(enumerate(scores))
+    if len(numbered) <= _MOST_CLASSES:
+        return numbered
+    judged = (each for each in numbered if each[1].f1 is not None)
+    return sorted(judged, key=lambda each: each[1].f1 or 0.0)[:_WORST_CLASSES]
+
+
+def _shares(score: ClassScore) -> tuple[str, ...]:
+    shares = (score.precision, score.recall, score.f1)
+    return (str(score.samples), *map(_percent, shares))
 
 
 def _taken_for(evaluation: Evaluation, index: int) -> str:
@@ -128,3 +207,11 @@ def _taken_for(evaluation: Evaluation, index: int) -> str:
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
+
+
+def _errors(score: ValueScore) -> tuple[str, ...]:
+    return tuple(map(_number, (score.mae, score.rmse, score.r2)))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

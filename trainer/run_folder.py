@@ -11,6 +11,7 @@ Each file is replaced whole. ``last.pt`` is the truth: what is newer is made aga
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,26 +30,54 @@ _FORMAT = "headrace.run/2"
 _FIRST_FORMAT = "headrace.run/1"
 
 
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """One epoch's line in ``history.jsonl``. Losses are mean cross-entropies.
+_OF_ONE_TASK = ("accuracy", "macro_f1", "rmse")
 
-    ``learning_rate`` is that of the epoch's last step; ``gradient_norm`` the mean L2 norm of its
-    steps' gradients before clipping, None if there was no step. Both are None where an epoch was
-    kept before they were.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One epoch's line in ``history.jsonl``. Losses are means: see ``trainer.tasks``.
+
+    Of ``accuracy`` (single-label), ``macro_f1`` (multi-label) and ``rmse`` (regression), all on
+    held-out data, it has its task's, and the others are None. ``learning_rate`` is that of the
+    epoch's last step; ``gradient_norm`` the mean L2 norm of its steps' gradients before clipping,
+    None if there was no step. Both are None where an epoch was kept before they were.
     """
 
     epoch: int
     train_loss: float
     heldout_loss: float
-    accuracy: float
+    accuracy: float | None = None
+    macro_f1: float | None = None
+    rmse: float | None = None
     duration_s: float
     learning_rate: float | None = None
     gradient_norm: float | None = None
 
     def to_dict(self) -> dict[str, float | None]:
-        """As JSON has it."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """As JSON has it, without the figures of other tasks."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in _OF_ONE_TASK
+        }
+
+    @property
+    def goal(self) -> float:
+        """What the best epoch has most of: accuracy, macro F1, or, of a regression, the least
+        held-out loss (its negative)."""
+        figures = (self.accuracy, self.macro_f1, -self.heldout_loss)
+        goal = next(each for each in figures if each is not None)
+        return goal if math.isfinite(goal) else -math.inf
+
+    @property
+    def achieved(self) -> str:
+        """Its task's figure, for a person."""
+        if self.accuracy is not None:
+            return f"accuracy {self.accuracy:.1%}"
+        if self.macro_f1 is not None:
+            return f"macro F1 {self.macro_f1:.1%}"
+        return f"RMSE {self.rmse:.4g}"
 
 
 @dataclass(slots=True)
@@ -60,12 +89,16 @@ class TrainingState:
     schedule: Schedule
     precision: Precision
     history: list[EpochRecord] = field(default_factory=list)
-    best_accuracy: float = -1.0
 
     @property
     def epoch(self) -> int:
         """The last epoch that is over; 0 before the first."""
         return len(self.history)
+
+    @property
+    def best(self) -> EpochRecord:
+        """The first of the epochs that are best; there is one."""
+        return max(self.history, key=lambda record: record.goal)
 
 
 class RunFolder:
@@ -112,7 +145,6 @@ class RunFolder:
             "schedule": state.schedule.state_dict(),
             "precision": state.precision.state_dict(),
             "history": [record.to_dict() for record in state.history],
-            "best_accuracy": state.best_accuracy,
             "random": random_state(),
         }
         save_tensors(self.last, content)
@@ -133,7 +165,8 @@ class RunFolder:
         if content.get("format") not in (_FORMAT, _FIRST_FORMAT):
             raise ConfigError(f"{self.last} isn't a checkpoint of `headrace train`: no {_FORMAT}")
         # A setting that is younger than the run was then what is its default now.
-        self._check_identity({**FitSettings().identity(), **content["identity"]}, identity)
+        defaults = {**FitSettings().identity(), "task": "single-label"}
+        self._check_identity({**defaults, **content["identity"]}, identity)
         try:
             state.network.load_state_dict(content["network"])
         except RuntimeError as cause:  # only a network of the user's can have changed
@@ -151,7 +184,6 @@ class RunFolder:
             state.precision.load_state_dict(content["precision"])
             restore_random_state(content["random"])
         state.history = [EpochRecord(**record) for record in content["history"]]
-        state.best_accuracy = content["best_accuracy"]
         self.write_history(state.history)
 
     def _check_identity(self, there: dict[str, Any], wanted: dict[str, Any]) -> None:

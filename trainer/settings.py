@@ -41,7 +41,8 @@ class FitSettings:
         warmup_epochs: The learning rate rises over these to ``lr``.
         clip_norm: A gradient of a larger L2 norm, over all parameters, is scaled down to it.
         patience: Training ends after so many epochs without gain; None: never.
-        min_delta: What counts as gain, in accuracy (0 to 1).
+        min_delta: What counts as gain, in ``EpochRecord.goal``: accuracy (0 to 1), of other tasks
+            macro F1 (0 to 1) or loss.
         precision: One of ``PRECISIONS``: what the forward pass is computed in.
         accumulate: Batches in a step of the optimiser.
         channels_last: Whether weights and planes lie in memory as NHWC.

@@ -33,12 +33,9 @@ class EpochListener(Protocol):
 def scalars(report: EpochReport) -> dict[str, float]:
     """An epoch's figures by name: those of ``history.jsonl``, and more on held-out data."""
     record = report.record.to_dict()
-    evaluation = report.evaluation
     return {
         **{name: value for name, value in record.items() if name != "epoch" and value is not None},
-        "macro_precision": evaluation.macro_precision,
-        "macro_recall": evaluation.macro_recall,
-        "ece": evaluation.ece,
+        **report.evaluation.figures,
     }
 
 

@@ -13,6 +13,7 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.verified import patient_probe
+from pipeline.types import OUTPUTS, Task
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.export import About, golden_samples, make_draft
@@ -30,6 +31,7 @@ from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
 from trainer.settings import FitSettings
+from trainer.tasks import read_as
 from trainer.tracking import EpochListener, TensorBoard
 
 _RUNS = Path("runs")
@@ -42,6 +44,7 @@ class TrainJob:
 
     ``data`` is ``digits`` or an image folder; ``train_samples`` is of ``digits`` alone. Without
     ``run`` a new folder below ``runs/`` is made, or with ``resume`` the newest one goes on.
+    ``task`` is None where the data say it.
     """
 
     data: str
@@ -55,6 +58,7 @@ class TrainJob:
     tensorboard: bool = False
     mlflow: str | None = None
     gate: GateSettings = DEFAULT_GATE
+    task: Task | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ class TrainSummary:
 
     def __str__(self) -> str:
         said = (
-            f"accuracy {self.best.accuracy:.1%} on held-out data"
+            f"{self.best.achieved} on held-out data"
             f" (epoch {self.best.epoch} of {self.epochs}), kept in {self.run}\n{self.calibration}"
         )
         if self.published is not None:
@@ -135,6 +139,8 @@ def train(job: TrainJob) -> TrainSummary:
                 listener.epoch_done(report)
 
         data = _load(job, progress)
+        if job.task is not None:
+            read_as(data, job.task)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
         calibration = _judge(job, run, result)
         gated = None
@@ -195,13 +201,13 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
             progress.say(f"skipped {len(skipped)} files in all")
     progress.say(
         f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
-        f" {len(data.labels)} classes"
+        f" {len(data.labels)} {OUTPUTS[data.task]}"
     )
     return data
 
 
 def _judge(job: TrainJob, run: RunFolder, result: FitResult) -> Calibration:
-    """On the samples that also chose the epoch, so accuracy is a little flattered."""
+    """On the samples that also chose the epoch, so the figures are a little flattered."""
     if job.calibrate:
         calibration = calibrate(result.predictions)
     else:
@@ -212,14 +218,10 @@ def _judge(job: TrainJob, run: RunFolder, result: FitResult) -> Calibration:
 
 def figures_of(calibration: Calibration) -> dict[str, float]:
     """How the network that is published does on held-out data, as manifest and summary name it."""
-    judged = calibration.after
-    return {
-        "accuracy": judged.accuracy,
-        "macro_precision": judged.macro_precision,
-        "macro_recall": judged.macro_recall,
-        "ece": judged.ece,
-        "temperature": calibration.temperature,
-    }
+    figures = calibration.after.figures
+    if calibration.after.task == "regression":
+        return figures
+    return {**figures, "temperature": calibration.temperature}
 
 
 def _draft(
@@ -229,7 +231,7 @@ def _draft(
     predictions = result.predictions.at(calibration.temperature)
     about = About(
         name=name,
-        contract=Contract.of(data.labels, data.spec),
+        contract=Contract.of(data.labels, data.spec, data.task),
         metrics={
             **figures_of(calibration),
             "heldout_loss": calibration.after.loss,

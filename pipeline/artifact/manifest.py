@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.artifact.reference import Reference
 from pipeline.preprocess import PreprocessSpec
+from pipeline.types import Task
 
 MODEL_FILE = "model.pt"
 GOLDEN_FILE = "golden.npz"
@@ -25,10 +26,11 @@ class Contract(_Strict):
     """What a worker must know to feed a model and to read its answer.
 
     The input is always ``[N, H, W, 3]`` uint8 RGB, prepared after ``preprocess``; normalisation is
-    inside the model. The output is ``[N, K]`` float32 logits, one for each of ``labels``.
+    inside the model. The output is ``[N, K]`` float32, one for each of ``labels``: logits, of a
+    regression the values that are named so.
     """
 
-    task: Literal["single-label"] = "single-label"
+    task: Task = "single-label"
     labels: tuple[str, ...] = Field(min_length=1)
     preprocess: PreprocessSpec
     preprocess_sha256: str = Field(pattern=_SHA256)
@@ -41,9 +43,12 @@ class Contract(_Strict):
         return labels
 
     @classmethod
-    def of(cls, labels: tuple[str, ...], preprocess: PreprocessSpec) -> Contract:
+    def of(
+        cls, labels: tuple[str, ...], preprocess: PreprocessSpec, task: Task = "single-label"
+    ) -> Contract:
         """The contract for these labels and this preprocessing, its digest filled in."""
-        return cls(labels=labels, preprocess=preprocess, preprocess_sha256=preprocess.digest)
+        digest = preprocess.digest
+        return cls(task=task, labels=labels, preprocess=preprocess, preprocess_sha256=digest)
 
 
 class Manifest(_Strict):

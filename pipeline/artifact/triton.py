@@ -18,8 +18,8 @@ MAX_BATCH_SIZE = 32
 def config_pbtxt(name: str, contract: Contract) -> str:
     """The text of ``config.pbtxt`` for a TorchScript model that keeps ``contract``.
 
-    Classes' names are in ``parameters``, as a JSON list: Triton's own ``label_filename`` would
-    need one more file that no digest covers.
+    The outputs' names are in ``parameters``, as a JSON list: Triton's own ``label_filename`` would
+    need one more file that no digest covers. So is the task, as the outputs are without activation.
     """
     height, width, channels = contract.preprocess.sample_shape_hwc
     labels = _quoted(json.dumps(list(contract.labels), ensure_ascii=False))
@@ -46,6 +46,10 @@ dynamic_batching {{ }}
 parameters: {{
   key: "labels"
   value: {{ string_value: {labels} }}
+}}
+parameters: {{
+  key: "task"
+  value: {{ string_value: "{contract.task}" }}
 }}
 parameters: {{
   key: "preprocess_sha256"

@@ -35,7 +35,7 @@ from pipeline.sink.url import check_no_twins, make_dead_letters, make_sink, make
 from pipeline.source.base import Source
 from pipeline.source.kafka_url import make_seat, strict_options
 from pipeline.source.url import Surroundings, make_sources
-from pipeline.types import Frame
+from pipeline.types import OUTPUTS, Frame
 from pipeline.urls import mask_text, mask_url
 
 if TYPE_CHECKING:
@@ -268,7 +268,8 @@ def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, 
     height, width, _ = contract.preprocess.sample_shape_hwc
     return (
         f"{identity.name}@{identity.version}, sha256 {identity.sha256[:12]}, {width}x{height}, "
-        f"{len(contract.labels)} classes, right on its golden inputs on {model.engine.device}"
+        f"{len(contract.labels)} {OUTPUTS[contract.task]}, right on its golden inputs on "
+        f"{model.engine.device}"
     )
 
 

@@ -11,6 +11,7 @@ import typer
 from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.terminal import say
 from pipeline.errors import ConfigError
+from pipeline.types import OUTPUTS
 
 
 def publish(
@@ -54,7 +55,9 @@ def publish(
         str | None,
         typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
     ] = None,
-    task: Annotated[str, typer.Option(help="What the logits mean.")] = "single-label",
+    task: Annotated[
+        str, typer.Option(help="What the outputs are: single-label, multi-label or regression.")
+    ] = "single-label",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -83,7 +86,8 @@ def publish(
     """Make a network of your own an artifact that workers can serve.
 
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
-    compiled with that normalisation inside, compared with itself, and published.
+    compiled with that normalisation inside, compared with itself, and published. Of a regression
+    the logits are the values.
     """
     for option, is_given in (
         ("--even-if-worse", even_if_worse),
@@ -106,7 +110,6 @@ def publish(
     from trainer.publish import publish as run_job
     from trainer.served import Normalisation
 
-    check_task(task)
     check_channels(channels, grayscale=grayscale)
     spec = make_spec(
         size,
@@ -124,6 +127,7 @@ def publish(
             normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
             weights=weights,
             labels=labels,
+            task=check_task(task),
             data=data,
             gate=GateSettings(gate_tolerance or 0.0, even_if_worse),
         ),
@@ -136,9 +140,10 @@ def publish(
         said = {} if manifest is None else manifest.model_dump(mode="json", by_alias=True)
         typer.echo(json.dumps(said | {"gate": gated.to_dict()}))
     elif manifest is not None:
+        contract = manifest.contract
         typer.echo(
             f"published {manifest.name}@{manifest.version} to {registry}: "
-            f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
+            f"{len(contract.labels)} {OUTPUTS[contract.task]}, {manifest.size_bytes} bytes, "
             f"sha256 {manifest.sha256}"
         )
     gated.check("--even-if-worse publishes it all the same")

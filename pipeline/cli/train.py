@@ -13,7 +13,7 @@ from pipeline.cli.tables import print_lines
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trainer.evaluate import Evaluation
+    from trainer.tasks import AnyEvaluation
 
 _MOMENTUM = 0.9
 _TRAIN_SAMPLES = 4000
@@ -41,6 +41,13 @@ def train(
             help="The samples' size in pixels (default: reference-cnn and simple-cnn 24x24,"
             " inception_v3 299x299, others 224x224).",
             metavar="WxH",
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="single-label, multi-label or regression (default: what the data say; numbers"
+            " that are all 0 or 1 can be multi-label)."
         ),
     ] = None,
     activation: Annotated[
@@ -216,6 +223,7 @@ def train(
     from trainer.options import (
         Target,
         check_channels,
+        check_task,
         make_spec,
         parse_mean,
         parse_rgb,
@@ -271,20 +279,21 @@ def train(
         TrainJob(
             *(data, spec, settings, run, resume, samples, target),
             *(calibrate, tensorboard, mlflow, gate),
+            task=check_task(task) if task is not None else None,
         )
     )
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
     else:
-        _print_classes(summary.calibration.after)
+        _print_table(summary.calibration.after)
         typer.echo(str(summary))
     summary.check()
 
 
-def _print_classes(evaluation: Evaluation) -> None:
-    from trainer.report import TABLE_COLUMNS, class_rows, table_title
+def _print_table(evaluation: AnyEvaluation) -> None:
+    from trainer.report import table_of
 
-    title = table_title(evaluation)
-    if title is not None:
-        typer.echo(title)
-    print_lines(TABLE_COLUMNS, class_rows(evaluation))
+    table = table_of(evaluation)
+    if table.title is not None:
+        typer.echo(table.title)
+    print_lines(table.columns, table.rows)

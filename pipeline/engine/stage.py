@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from msgspec.structs import replace
 
 from pipeline.assembler import Assembler
 from pipeline.batch import bucket_for, live_capacity
@@ -16,7 +17,7 @@ from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
-from pipeline.engine.scoring import best_predictions
+from pipeline.engine.scoring import answers_of
 from pipeline.engine.trial import Trial
 from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
@@ -155,13 +156,16 @@ class EngineStage:
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
             trial.offer(rows, logits_nk, places)
-        logits_nk = logits_nk[places]
+        logits_nk, task = logits_nk[places], model.contract.task
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
-            predictions = best_predictions(logits_nk, model.contract.labels)
-        for row, (sample, best) in enumerate(zip(fresh, predictions, strict=True)):
+            answers = answers_of(task, logits_nk, model.contract.labels)
+        for row, (sample, best) in enumerate(zip(fresh, answers.rankings, strict=True)):
             if row in finite:
-                outcomes.append(_scored(sample, model, best, scored_at, (started, infer_s)))
+                scored = _scored(sample, model, best, scored_at, (started, infer_s))
+                if task != "single-label":
+                    scored = replace(scored, task=task, values=answers.values[row])
+                outcomes.append(scored)
             else:
                 outcomes.append(
                     self._bad(sample, "the model gave NaN, infinity or an error", scored_at)

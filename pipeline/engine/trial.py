@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.channel import Channel
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
+from pipeline.engine.agreement import DISAGREES, agree
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
 from pipeline.engine.evidence import Bet
 from pipeline.types import BatchNhwc, LogitsNk
@@ -121,8 +122,9 @@ class Trial:
             return self._broken
         most = self._limits.max_disagreement
         return (
-            f"it named another class than the active model for {self._above.so} of "
-            f"{self._above.frames} frames ({self._above.share:.1%}), {most:.1%} are allowed"
+            f"it {DISAGREES[self._candidate.contract.task]} the active model for "
+            f"{self._above.so} of {self._above.frames} frames ({self._above.share:.1%}), "
+            f"{most:.1%} are allowed"
         )
 
     def _compared(self, offer: _Offer) -> Comparison:
@@ -150,7 +152,8 @@ class Trial:
             return Comparison()
         self._rescued += int((has_numbers & ~usable).sum())
         frames = int(usable.sum())
-        differ = int((usable & (theirs_nk.argmax(axis=1) != ours_nk.argmax(axis=1))).sum())
+        task = self._candidate.contract.task
+        differ = int((usable & ~agree(task, ours_nk, theirs_nk)).sum())
         self._above.note(frames, differ)
         self._below.note(frames, frames - differ)
         return Comparison(frames - differ, differ)

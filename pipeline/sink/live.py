@@ -191,10 +191,9 @@ class LiveView:
         self._ages.add(age_s(scored), now_mono_s)
         if stream is not None:
             stream.last = scored
-        truth = scored.frame.truth
-        if truth is None:
+        is_right = scored.is_right
+        if is_right is None:
             return
-        is_right = scored.top.label == truth
         self._truth.add(is_right)
         if stream is not None:
             stream.truth.add(is_right)

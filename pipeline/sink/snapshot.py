@@ -5,13 +5,23 @@ Ages and pauses are milliseconds, times Unix seconds, accuracies and confidences
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TypedDict
 
-from pipeline.types import ModelIdentity, Scored, SwapEvent
+from pipeline.types import ModelIdentity, Scored, SwapEvent, Task
+
+_SHOWN = 5
 
 PredictionRow = TypedDict(
     "PredictionRow", {"class": str, "class_id": int, "confidence": float}, total=True
 )
+
+
+class ValueRow(TypedDict):
+    """One value of a regression."""
+
+    name: str
+    value: float
 
 
 class ModelRow(TypedDict):
@@ -31,10 +41,13 @@ class AgeRow(TypedDict):
 
 
 class FrameRow(TypedDict):
-    """The last scored frame of a stream."""
+    """The last scored frame of a stream. A regression has values, the others predictions: the
+    first of them."""
 
     frame_id: str
+    task: Task
     predictions: list[PredictionRow]
+    values: list[ValueRow]
     truth: str | None
     is_right: bool | None
     age_ms: float
@@ -141,16 +154,22 @@ def frame_row(scored: Scored) -> FrameRow:
     frame = scored.frame
     return {
         "frame_id": frame.frame_id,
+        "task": scored.task,
         "predictions": [
             {
                 "class": each.label,
                 "class_id": each.class_id,
                 "confidence": round(each.confidence, 4),
             }
-            for each in scored.predictions[:5]
+            for each in scored.predictions[:_SHOWN]
+        ],
+        # A list, as browsers put an object's names that are numbers first.
+        "values": [
+            {"name": name, "value": value}
+            for name, value in islice((scored.values or {}).items(), _SHOWN)
         ],
         "truth": frame.truth,
-        "is_right": None if frame.truth is None else scored.top.label == frame.truth,
+        "is_right": scored.is_right,
         "age_ms": round(1000 * age_s(scored), 2),
         "fresh": not frame.is_stale(scored.scored_at),
         "model_version": scored.model.version,

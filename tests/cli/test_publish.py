@@ -63,6 +63,21 @@ def test_a_torchscript_file_is_served_with_its_normalisation_inside(tmp_path: Pa
     np.testing.assert_allclose(golden.logits_nk, expected_nk, atol=1e-4)
 
 
+@pytest.mark.parametrize(("task", "one"), [("multi-label", "label"), ("regression", "value")])
+def test_the_task_is_in_the_contract_and_names_what_has_no_label(
+    tmp_path: Path, task: str, one: str
+):
+    file = saved(Scriptable(), tmp_path / "own.pt")
+    manifest = publish(tmp_path / "models", file, "--size", "16x16", "--task", task)
+    assert manifest["contract"]["task"] == task
+    assert manifest["contract"]["labels"] == [f"{one}_0", f"{one}_1", f"{one}_2"]
+    published = Registry(str(tmp_path / "models"))
+    assert published.manifest("own", 1).contract.task == task
+    options = ["--name", "own", "--registry", published.url, "--size", "16x16", "--task", task]
+    said = CliRunner().invoke(app, ["publish", file, *options], catch_exceptions=False).stdout
+    assert f"3 {one}s, " in said
+
+
 def test_a_file_may_have_a_name_that_is_not_utf8(tmp_path: Path):
     torch.jit.save(torch.jit.script(Scriptable().eval()), buffer := io.BytesIO())
     path = tmp_path / os.fsdecode(b"caf\xe9.pt")
@@ -155,7 +170,10 @@ def test_a_network_that_gives_no_logits_is_not_published(
         (["--resize", "squash"], "--resize: got 'squash'"),
         (["--interpolation", "best"], "--interpolation: got 'best'"),
         (["--decode", "some"], "--decode: got 'some'"),
-        (["--task", "detection"], "--task is 'detection', expected single-label"),
+        (
+            ["--task", "detection"],
+            "--task is 'detection', expected single-label, multi-label or regression",
+        ),
         (["--window", "0-4095"], "--window is '0-4095', expected BLACK,WHITE"),
         (["--window", "0,65536"], "--window: got"),
         (["--channels", "1"], "--channels 1 goes with --grayscale"),

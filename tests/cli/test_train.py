@@ -164,6 +164,8 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--net", "vgg11", "--size", "16x16"], "can't take samples of 16x16"),
         (["--net", "resnet18", "--dropout", "0.1"], "--dropout goes with --net simple-cnn"),
         (["--batch-norm"], "--batch-norm goes with --net simple-cnn"),
+        (["--task", "detection"], "--task is 'detection', expected single-label, multi-label or"),
+        (["--task", "regression", "--train-samples", "20"], "the data are single-label"),
         (["--activation", "relu"], "--activation goes with --net simple-cnn"),
         (["--net", "simple-cnn", "--init", "zeros"], "--init is 'zeros'"),
         (["--weights", "nothing.pt"], "--weights nothing.pt can't be read"),

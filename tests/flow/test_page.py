@@ -17,7 +17,15 @@ from pipeline.server.run import HttpServer
 from pipeline.sink.live import LiveView
 from pipeline.types import ModelIdentity, Rejected, SwapEvent
 from tests.browser import chromium, screenshot_path
-from tests.watched import LABELS, WatchedState, frame, scored, serving
+from tests.watched import (
+    LABELS,
+    WatchedState,
+    frame,
+    scored,
+    scored_labels,
+    scored_values,
+    serving,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -224,6 +232,34 @@ def test_the_page_follows_what_happens(browser: Browser):
         expect(picture).not_to_have_attribute("src", str(first))
         clock.advance(60)
         expect(card.locator(".badge").first).to_have_text("silent for 60.0 s")
+    page.close()
+
+
+def test_the_page_shows_labels_and_values(browser: Browser):
+    state = WatchedState()
+    picture = Scene(0).jpeg(0)
+    likely = {"person": 0.97, "hat": 0.61, "dog": 0.2}
+    state.live.write(
+        [
+            scored_labels(frame(picture, stream="a", truth="hat"), likely),
+            scored_labels(frame(picture, stream="b"), {"person": 0.4, "hat": 0.1}),
+            scored_values(frame(picture, stream="c"), {"2": 1234.567, "1": -0.25}),
+        ]
+    )
+    page = browser.new_page()
+    with serving(state) as url:
+        troubles = _open(page, url)
+        expect(page.locator(".stream .top")).to_have_text(["person, hat", "none", "2: 1,235"])
+        labels, _, values = page.locator(".stream").all()
+        expect(labels.locator(".guess")).to_have_count(3)
+        expect(labels.locator(".guess").first).to_have_text("person97.0 %")
+        expect(labels.locator(".truth")).to_be_hidden()
+        expect(values.locator(".guess")).to_have_text(["21,235", "1-0.25"])
+        expect(values.locator(".track").first).to_be_hidden()
+        expect(page.locator("#accuracy-card")).to_be_hidden()
+        _wait_for_pictures(page)
+        page.screenshot(path=screenshot_path("page-tasks"), full_page=True)
+        assert troubles == []
     page.close()
 
 

@@ -11,9 +11,9 @@ import jsonschema
 import pytest
 from msgspec.structs import replace
 
-from pipeline.types import RejectReason, Shed, ShedReason
+from pipeline.types import Prediction, RejectReason, Shed, ShedReason
 from pipeline.wire import encode_row, result_row
-from tests.frames import MODEL, frame, rejected, scored
+from tests.frames import MODEL, frame, rejected, scored, scored_values
 
 SCHEMA = json.loads(files("pipeline.schema").joinpath("result.schema.json").read_text())
 
@@ -43,8 +43,27 @@ def test_a_score_names_the_model_that_computed_it(schema: jsonschema.Draft202012
     assert row["fresh"] is True
     assert row["timings_ms"] == {"queue": 1, "decode": 2, "batch": 3, "infer": 4}
     assert row["source"] == {"topic": "cam", "partition": 0, "offset": 7}
-    assert list(row) == SCHEMA["required"] == list(SCHEMA["properties"])
+    assert list(row) == SCHEMA["required"]
+    assert [name for name in SCHEMA["properties"] if name != "values"] == SCHEMA["required"]
     assert list(row["predictions"][0]) == ["class", "class_id", "confidence"]
+
+
+def test_a_regressions_score_has_its_values_and_no_class(
+    schema: jsonschema.Draft202012Validator,
+) -> None:
+    row = _row(encode_row(scored_values(frame(7))))
+    schema.validate(row)
+    assert row["values"] == {"speed": 12.5, "angle": -0.25}
+    assert (row["predictions"], row["top"], row["confidence"]) == ([], None, None)
+    assert list(row) == list(SCHEMA["properties"])
+
+
+def test_labels_have_confidences_of_their_own(schema: jsonschema.Draft202012Validator) -> None:
+    labels = tuple(Prediction(f"l{index}", index, 0.9 - index / 100) for index in range(7))
+    row = _row(encode_row(replace(scored(frame()), task="multi-label", predictions=labels)))
+    schema.validate(row)
+    assert [each["confidence"] for each in row["predictions"]] == [0.9, 0.89, 0.88, 0.87, 0.86]
+    assert (row["top"], row["confidence"]) == ("l0", 0.9)
 
 
 def test_a_score_after_its_deadline_is_not_fresh() -> None:
@@ -106,6 +125,7 @@ def test_an_impossible_capture_time_is_written_as_a_possible_one(
         {"age_ms": -1},
         {"surprise": 1},
         {"reason": "corrupt"},
+        {"values": {"speed": 1.0}},
     ],
 )
 def test_the_schema_refuses_what_is_no_result(
@@ -113,3 +133,22 @@ def test_the_schema_refuses_what_is_no_result(
 ) -> None:
     with pytest.raises(jsonschema.ValidationError):
         schema.validate(_row(encode_row(scored(frame()))) | change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": None},
+        {"values": {}},
+        {"values": {"speed": "fast"}},
+        {"top": "seven", "confidence": 0.9},
+        {"predictions": [{"class": "seven", "class_id": 7, "confidence": 0.9}]},
+        {"model": None},
+        {"outcome": "shed", "reason": "deadline"},
+    ],
+)
+def test_the_schema_refuses_what_is_no_regressions_result(
+    change: dict[str, object], schema: jsonschema.Draft202012Validator
+) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        schema.validate(_row(encode_row(scored_values(frame()))) | change)

@@ -25,7 +25,7 @@ class Mixed(Samples):
     def __len__(self) -> int:
         return self._ends[-1]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         part = bisect_right(self._ends, index)
         samples, chosen = self._parts[part]
         return samples[chosen[index - (self._ends[part] - len(chosen))]]

@@ -24,6 +24,10 @@ const whole = new Intl.NumberFormat("en");
 
 export const count = (number) => whole.format(number);
 
+const fourDigits = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+
+export const amount = (number) => fourDigits.format(number);
+
 export const percent = (part) => `${(100 * part).toFixed(1)} %`;
 
 // A time in ms with its unit: three digits at most, since more would flicker and say nothing.

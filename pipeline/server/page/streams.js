@@ -1,8 +1,7 @@
 // The grid of streams: one card each, made once and then only changed.
 
-import { byId, count, durationText, make, percent, setText } from "./dom.js";
+import { amount, byId, count, durationText, make, percent, setText } from "./dom.js";
 
-const SHOWN_GUESSES = 5;
 const SILENT_AFTER_S = 5;
 
 const cards = new Map();
@@ -88,15 +87,15 @@ class Card {
     else this.showBadge("stale", "stale");
     const accuracy = row.accuracy === null ? "" : `${percent(row.accuracy)} right · `;
     setText(this.numbers, `${accuracy}age ${durationText(frame.age_ms)}`);
-    setText(this.top, frame.predictions[0].class);
-    this.truth.hidden = frame.truth === null;
-    if (frame.truth !== null) {
+    setText(this.top, headline(frame));
+    this.truth.hidden = frame.is_right === null;
+    if (frame.is_right !== null) {
       setText(this.truth, frame.is_right ? "✓ right" : `✗ it is ${frame.truth}`);
       this.truth.className = frame.is_right ? "truth right" : "truth wrong";
     }
     setText(this.version, `v${frame.model_version}`);
     this.version.title = "the version that scored this frame";
-    this.showGuesses(frame.predictions.slice(0, SHOWN_GUESSES));
+    this.showGuesses(guesses(frame));
     this.fetchPicture(frame.frame_id);
   }
 
@@ -105,21 +104,22 @@ class Card {
     this.badge.className = `badge ${kind}`;
   }
 
-  showGuesses(predictions) {
-    while (this.guesses.children.length > predictions.length) this.guesses.lastChild.remove();
-    while (this.guesses.children.length < predictions.length) {
+  showGuesses(guesses) {
+    while (this.guesses.children.length > guesses.length) this.guesses.lastChild.remove();
+    while (this.guesses.children.length < guesses.length) {
       const line = make("div", "guess");
       const track = make("span", "track");
       track.append(make("i"));
       line.append(make("span", "class"), track, make("span", "percent"));
       this.guesses.append(line);
     }
-    predictions.forEach((prediction, place) => {
-      const [name, track, share] = this.guesses.children[place].children;
-      setText(name, prediction.class);
-      name.title = prediction.class;
-      track.firstChild.style.width = `${100 * prediction.confidence}%`;
-      setText(share, percent(prediction.confidence));
+    guesses.forEach((guess, place) => {
+      const [name, track, said] = this.guesses.children[place].children;
+      setText(name, guess.name);
+      name.title = guess.name;
+      track.style.visibility = guess.share === null ? "hidden" : "visible";
+      track.firstChild.style.width = `${100 * guess.share}%`;
+      setText(said, guess.said);
     });
   }
 
@@ -140,6 +140,23 @@ class Card {
       this.isFetching = false;
     }
   }
+}
+
+// What a result says in one line: the class, the labels that are more likely than not, or the first value.
+function headline(frame) {
+  if (frame.task === "regression") return `${frame.values[0].name}: ${amount(frame.values[0].value)}`;
+  if (frame.task === "single-label") return frame.predictions[0].class;
+  const likely = frame.predictions.filter((prediction) => prediction.confidence > 0.5);
+  return likely.map((prediction) => prediction.class).join(", ") || "none";
+}
+
+function guesses(frame) {
+  if (frame.task === "regression") {
+    return frame.values.map(({ name, value }) => ({ name, share: null, said: amount(value) }));
+  }
+  return frame.predictions.map((prediction) => {
+    return { name: prediction.class, share: prediction.confidence, said: percent(prediction.confidence) };
+  });
 }
 
 function wellFormed(name) {

@@ -17,6 +17,7 @@ def test_it_names_shapes_types_and_the_backend() -> None:
     assert 'platform: "pytorch_libtorch"' in text
     assert re.search(r'"INPUT__0"\s+data_type: TYPE_UINT8\s+dims: \[ 24, 32, 3 \]', text)
     assert re.search(r'"OUTPUT__0"\s+data_type: TYPE_FP32\s+dims: \[ 2 \]', text)
+    assert re.search(r'key: "task"\s+value: { string_value: "single-label" }', text)
     assert text.count("{") == text.count("}")
 
 

@@ -15,7 +15,7 @@ from pipeline.artifact.verify import check_compatible, check_golden
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.errors import ArtifactRefused
 from pipeline.preprocess import PreprocessSpec
-from pipeline.types import BatchNhwc, LogitsNk
+from pipeline.types import BatchNhwc, LogitsNk, Task
 from tests.artifacts import LABELS, SPEC, expected_logits, publish_tiny
 
 
@@ -110,6 +110,27 @@ def test_another_contract_is_incompatible_and_says_in_what(
     with pytest.raises(ArtifactRefused, match=says) as refused:
         check_compatible(Contract.of(labels, spec), Contract.of(LABELS, SPEC))
     assert refused.value.reason == "incompatible"
+
+
+@pytest.mark.parametrize("task", ["multi-label", "regression"])
+def test_another_task_is_incompatible_even_with_the_same_labels(task: Task) -> None:
+    other, usual = Contract.of(LABELS, SPEC, task), Contract.of(LABELS, SPEC)
+    check_compatible(other, Contract.of(LABELS, SPEC, task))
+    for candidate, active in ((other, usual), (usual, other)):
+        says = f"task '{candidate.task}', expected '{active.task}'"
+        with pytest.raises(ArtifactRefused, match=says) as refused:
+            check_compatible(candidate, active)
+        assert refused.value.reason == "incompatible"
+
+
+def test_a_single_label_contract_is_written_as_before_there_were_other_tasks() -> None:
+    """What is signed, and what quarantine goes by, are these very bytes."""
+    assert Contract.of(LABELS, SPEC).model_dump_json() == (
+        '{"task":"single-label","labels":["dark","mid","bright"],"preprocess":{"width":24,'
+        '"height":24,"resize":"stretch","interpolation":"pyramid","decode":"auto"},'
+        '"preprocess_sha256":'
+        '"cfb4c855a86c9d17acb1adc9cbb57bf540571dae7260e595983820652415d77f"}'
+    )
 
 
 def test_a_real_network_gives_its_golden_logits(artifact: Artifact) -> None:

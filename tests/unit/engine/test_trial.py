@@ -13,7 +13,7 @@ from pipeline.engine.active import ActiveModel
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.engine.trial import Trial, TrialLimits
 from pipeline.errors import ArtifactRefused
-from pipeline.types import ModelIdentity
+from pipeline.types import ModelIdentity, Task
 from tests.artifacts import LABELS, SPEC, Hungry, expected_logits, scripted, tiny_model_bytes
 
 LIMITS = TrialLimits(frames=400, max_disagreement=0.2, share=1.0)
@@ -21,11 +21,11 @@ ROWS = np.random.default_rng(0).integers(0, 256, (16, 24, 24, 3), np.uint8)
 PLACES = list(range(16))
 
 
-def candidate(model: bytes, most: int = 16) -> ActiveModel:
+def candidate(model: bytes, most: int = 16, task: Task = "single-label") -> ActiveModel:
     return ActiveModel(
         ModelIdentity("tiny", 2, "0" * 64, 2),
         load_torchscript(model, "cpu"),
-        Contract.of(LABELS, SPEC),
+        Contract.of(LABELS, SPEC, task),
         {most: 0.001},
     )
 
@@ -56,6 +56,24 @@ def test_a_candidate_that_disagrees_is_found_after_as_many() -> None:
     play(trial, expected_logits(ROWS), 1)
     assert trial.verdict == "bad"
     assert "112 of 112 frames (100.0%)" in str(trial)
+
+
+@pytest.mark.parametrize(
+    ("task", "bias", "verdict", "says"),
+    [
+        ("multi-label", 0.5, "good", "named other labels than the active model for 0 of 112"),
+        ("multi-label", -2.0, "bad", "named other labels than the active model for 112 of 112"),
+        ("regression", 0.04, "good", "was more than 10% off the active model for 0 of 112"),
+        ("regression", 0.2, "bad", "was more than 10% off the active model for 112 of 112"),
+    ],
+)
+def test_a_candidate_of_another_task_is_held_to_what_that_says(
+    task: Task, bias: float, verdict: str, says: str
+) -> None:
+    trial = Trial(candidate(tiny_model_bytes(bias=bias), task=task), LIMITS, SystemClock())
+    play(trial, expected_logits(ROWS), 7)
+    assert trial.verdict == verdict
+    assert says in str(trial)
 
 
 def test_a_good_beginning_is_no_ticket() -> None:

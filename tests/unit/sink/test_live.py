@@ -13,7 +13,7 @@ from pipeline.sink.base import Sink
 from pipeline.sink.live import LiveView
 from pipeline.types import ImageHwc, Outcome, Rejected, Scored, Shed, SwapEvent
 from tests.support import noise_jpeg
-from tests.watched import frame, identity, scored
+from tests.watched import frame, identity, scored, scored_labels, scored_values
 
 
 def _decoded(data: bytes) -> ImageHwc:
@@ -64,6 +64,25 @@ def test_it_shows_each_streams_last_frame_with_truth_age_and_version():
         None,
         None,
     )
+
+
+def test_what_names_no_class_is_never_right_or_wrong():
+    view = LiveView(ManualClock())
+    view.write(
+        [
+            scored_labels(frame(stream="a", truth="3"), {"3": 0.9, "even": 0.2}),
+            scored_values(frame(stream="b", truth="3"), {str(n): n + 0.5 for n in range(9)}),
+        ]
+    )
+    now = view.snapshot()
+    labels, values = (row["frame"] for row in now["streams"])
+    assert labels is not None
+    assert values is not None
+    assert (labels["task"], labels["is_right"], labels["values"]) == ("multi-label", None, [])
+    assert labels["predictions"][0] == {"class": "3", "class_id": 0, "confidence": 0.9}
+    assert (values["task"], values["is_right"], values["predictions"]) == ("regression", None, [])
+    assert values["values"] == [{"name": str(n), "value": n + 0.5} for n in range(5)]
+    assert (now["accuracy"], now["accuracy_frames"], now["versions"]) == (None, 0, [])
 
 
 def test_figures_are_of_the_recent_past():

@@ -76,7 +76,7 @@ def test_the_ends_of_a_bin_are_above_its_lower_and_at_its_upper():
 
 def test_the_loss_is_the_mean_cross_entropy():
     predictions = drawn(5000, temperature=2.0)
-    expected = nn.functional.cross_entropy(predictions.logits_nk, predictions.classes)
+    expected = nn.functional.cross_entropy(predictions.logits_nk, predictions.targets)
     assert Evaluation.of(predictions).loss == pytest.approx(expected.item(), rel=1e-5)
 
 

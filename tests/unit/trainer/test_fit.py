@@ -231,7 +231,7 @@ def as_the_first_format(run: RunFolder) -> None:
         "network": content["network"],
         "optimiser": content["optimiser"],
         "history": history,
-        "best_accuracy": content["best_accuracy"],
+        "best_accuracy": max(row["accuracy"] for row in history),
         "rng": content["random"]["torch"],
         "rng_cuda": content["random"]["cuda"],
     }
