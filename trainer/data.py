@@ -1,6 +1,6 @@
 """Samples to learn from, prepared by the very function that the worker uses.
 
-Datasets give ``([H, W, 3] uint8 RGB tensor, class)``: any DataLoader can take them. Normalisation
+Datasets give ``([H, W, 3] uint8 RGB tensor, target)``: any DataLoader can take them. Normalisation
 is the network's business (``trainer.served``).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -28,8 +29,8 @@ _TRAIN_PER_HELDOUT = 4
 _LEAST_HELDOUT = 100
 """Below this an accuracy's standard error is over five points."""
 
-Loader: TypeAlias = DataLoader[tuple[Tensor, int]]
-"""Its batches are ``([N, H, W, 3] uint8, [N] int64)``."""
+Loader: TypeAlias = DataLoader[tuple[Tensor, int | Tensor]]
+"""Its batches are ``([N, H, W, 3] uint8, [N] int64 or [N, K] float32)``: see ``Samples``."""
 
 _FIRST_SCENE = 1000
 """The demo streams the held-out scenes from 0 on: a network isn't chosen by those it shows."""
@@ -39,7 +40,7 @@ _FRAME_STRIDE = 46
 """One more than a scene shows one digit for: each sample is another digit, at another moment."""
 
 
-class Samples(Dataset[tuple[Tensor, int]]):
+class Samples(Dataset[tuple[Tensor, int | Tensor]]):
     """A Dataset of samples and targets; ``labels`` names the network's K outputs.
 
     A target is, after ``task``: a class (``single-label``), or ``[K]`` float32: 0 or 1 for each
@@ -51,6 +52,11 @@ class Samples(Dataset[tuple[Tensor, int]]):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def targets(self) -> Sequence[int | tuple[float, ...]]:
+        """All samples' targets in their order, without decoding a picture where that can be."""
+        targets = (self[index][1] for index in range(len(self)))
+        return [each if isinstance(each, int) else tuple(each.tolist()) for each in targets]
 
     @property
     @abstractmethod
@@ -103,6 +109,10 @@ class DigitsData(Samples):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._samples_nhwc[index], self._classes[index]
+
+    def targets(self) -> Sequence[int]:
+        """See ``Samples.targets``."""
+        return self._classes
 
     @property
     def digest(self) -> str:
