@@ -212,7 +212,7 @@ def predict(
     classes: list[Tensor] = []
     with torch.inference_mode():
         for batch_nhwc, batch_classes in loader:
-            logits.append(served(batch_nhwc.to(device)).cpu().float())
+            logits.append(served(batch_nhwc.to(device, non_blocking=True)).cpu().float())
             classes.append(batch_classes)
     return Predictions(tuple(labels), torch.cat(logits), torch.cat(classes))
 

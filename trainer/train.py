@@ -11,19 +11,23 @@ from typing import Any
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from trainer.balance import lines_on_classes
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
+from trainer.distributed import FollowedRun, Ranks
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, fit
 from trainer.image_folder import image_folder
+from trainer.image_table import image_table
 from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
-from trainer.progress import TrainingProgress, progress_for_stderr
+from trainer.progress import SilentProgress, TrainingProgress, progress_for_stderr
 from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
 from trainer.settings import FitSettings
+from trainer.table import is_table
 from trainer.tracking import EpochListener, TensorBoard
 
 _RUNS = Path("runs")
@@ -34,8 +38,9 @@ _NAMED_FILES = 20
 class TrainJob:
     """What `headrace train` was asked for.
 
-    ``data`` is ``digits`` or an image folder; ``train_samples`` is of ``digits`` alone. Without
-    ``run`` a new folder below ``runs/`` is made, or with ``resume`` the newest one goes on.
+    ``data`` is ``digits``, an image folder or a table of pictures; ``train_samples`` is of
+    ``digits`` alone, ``targets`` of tables: see ``image_table``. Without ``run`` a new folder below
+    ``runs/`` is made, or with ``resume`` the newest one goes on.
     """
 
     data: str
@@ -48,6 +53,7 @@ class TrainJob:
     calibrate: bool = True
     tensorboard: bool = False
     mlflow: str | None = None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +98,23 @@ class TrainSummary:
 
 
 def train(job: TrainJob) -> TrainSummary:
-    """Trains as ``job`` says; progress goes to stderr.
+    """Trains as ``job`` says; progress goes to stderr. Of several processes the first one alone
+    says something, writes and publishes.
 
     Raises:
-        HeadraceError: see ``fit``, ``image_folder``, ``write_report``, ``make_draft`` and
-            ``Registry.publish``.
+        HeadraceError: see ``fit``, ``image_folder``, ``image_table``, ``write_report``,
+            ``make_draft`` and ``Registry.publish``.
     """
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
-    run = _run_folder(job)
+    run, is_first = _run_folder(job), Ranks.current().is_first
+    if not is_first:
+        run = FollowedRun(run.path)
     with ExitStack() as opened:
-        progress = opened.enter_context(progress_for_stderr())
-        listeners = [opened.enter_context(each) for each in _listeners(job, run, progress)]
+        progress = opened.enter_context(progress_for_stderr() if is_first else SilentProgress())
+        listeners = [
+            opened.enter_context(each) for each in _listeners(job, run, progress) if is_first
+        ]
 
         def on_epoch(report: EpochReport) -> None:
             for listener in listeners:
@@ -111,8 +122,12 @@ def train(job: TrainJob) -> TrainSummary:
 
         data = _load(job, progress)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
-        calibration = _judge(job, run, result)
-        published = _publish(job, job.target, data, result, calibration) if job.target else None
+        calibration = _judge(job, result)
+        published = None
+        if is_first:
+            write_report(run.path, result.history, result.best.epoch, calibration)
+            if job.target:
+                published = _publish(job, job.target, data, result, calibration)
     return TrainSummary(
         epochs=len(result.history),
         best=result.best,
@@ -159,7 +174,11 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
         data = digits(job.spec, job.train_samples, job.settings.seed)
     else:
         progress.say(f"reading {job.data}")
-        data, skipped = image_folder(Path(job.data), job.spec)
+        path = Path(job.data)
+        if is_table(path):
+            data, skipped = image_table(path, job.spec, job.targets)
+        else:
+            data, skipped = image_folder(path, job.spec)
         for each in skipped[:_NAMED_FILES]:
             progress.say(f"skipped {each.path}: {each.reason}")
         if len(skipped) > _NAMED_FILES:
@@ -168,17 +187,14 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
         f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
         f" {len(data.labels)} classes"
     )
+    for line in lines_on_classes(data.train, job.settings.balance):
+        progress.say(line)
     return data
 
 
-def _judge(job: TrainJob, run: RunFolder, result: FitResult) -> Calibration:
+def _judge(job: TrainJob, result: FitResult) -> Calibration:
     """On the samples that also chose the epoch, so accuracy is a little flattered."""
-    if job.calibrate:
-        calibration = calibrate(result.predictions)
-    else:
-        calibration = Calibration.none(result.evaluation)
-    write_report(run.path, result.history, result.best.epoch, calibration)
-    return calibration
+    return calibrate(result.predictions) if job.calibrate else Calibration.none(result.evaluation)
 
 
 def figures_of(calibration: Calibration) -> dict[str, float]:
@@ -210,7 +226,7 @@ def _publish(
             "net": job.settings.net,
             "data": Path(job.data).name,
             "data_sha256": data.digest,
-            **job.settings.net_settings.notes(),
+            **job.settings.notes(),
         },
     )
     # Without a temperature the artifact has the very bytes that it would have without this step.

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from pipeline.errors import ConfigError, HeadraceError
 from pipeline.preprocess import PreprocessSpec
 from tests.support import noise_jpeg
 from trainer.checkpoint import load_tensors
-from trainer.data import DigitsData, SplitData, training_loader
+from trainer.data import DigitsData, SplitData
 from trainer.fit import EpochReport, Training, TrainingStopped, fit
 from trainer.image_folder import image_folder
 from trainer.nets import ReferenceCnn
@@ -64,7 +65,9 @@ def test_by_default_training_is_the_plain_loop_bit_for_bit(few_digits: SplitData
     served = ServedNetwork(network, TRAINING_NORMALISATION).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     for epoch in (1, 2):
-        for batch_nhwc, classes in training_loader(few_digits.train, 64, epoch_seed=epoch):
+        order = torch.Generator().manual_seed(epoch)
+        loader = DataLoader(few_digits.train, batch_size=64, shuffle=True, generator=order)
+        for batch_nhwc, classes in loader:
             loss = nn.functional.cross_entropy(served(batch_nhwc), classes)
             optimiser.zero_grad()
             loss.backward()
