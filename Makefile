@@ -11,6 +11,8 @@ USER_STAMP := $(VENV)/.headrace-user
 DEV_STAMP := $(VENV)/.headrace-dev
 SETUP_TESTS := setup-camera-tests setup-browser-tests setup-kafka-tests setup-prometheus-tests
 ARGS ?=
+JOBS ?= 2
+TEST := $(BIN)/python -m pytest --durations=20 --durations-min=10
 
 .PHONY: help setup demo test faults soak check format bench reference wheel clean \
 	setup-dev $(SETUP_TESTS) kafka kafka-stop
@@ -24,7 +26,9 @@ demo: $(USER_STAMP) ## shows everything at once; ARGS="--seconds 60" ends it
 	@$(BIN)/headrace demo $(ARGS)
 
 test: $(DEV_STAMP) $(SETUP_TESTS) ## runs all tests
-	@$(BIN)/python -m pytest --durations=20 --durations-min=10 $(ARGS)
+	@$(TEST) -n $(JOBS) --dist loadfile -m "not faults and not alone" $(ARGS) || [ $$? -eq 5 ]
+	@echo "== the tests that run beside no others"
+	@$(TEST) -m "alone and not faults" $(ARGS) || [ $$? -eq 5 ]
 
 faults: $(DEV_STAMP) setup-kafka-tests ## plays the slow faults: half an hour, some of them as root only
 	@$(BIN)/python -m pytest -m faults tests/faults $(ARGS)

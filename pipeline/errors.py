@@ -7,6 +7,7 @@
       FrameRejected        the decode stage: this frame goes to the dead letters
       SinkUnavailable      the sink stage: try again, offsets stay where they are
       ArtifactRefused      the swap: the active model goes on
+      PublishRefused       the publisher: the alias stays where it is
       StopRequested        the worker: asked to stop in the middle of a long step
       StageFailed          the lifecycle: drain what can be drained, exit 1
       RestartNeeded        the process's owner: state can't be healed in place; exit 75
@@ -72,6 +73,10 @@ class ArtifactRefused(HeadraceError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+class PublishRefused(HeadraceError):
+    """A network is worse than the version that it would replace, or can't be compared with it."""
 
 
 class StopRequested(HeadraceError):

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import NoReturn
 
@@ -27,6 +27,7 @@ from trainer.fit import Training
 from trainer.nets import REFERENCE_SIZE
 from trainer.options import Target
 from trainer.progress import PlainProgress
+from trainer.reference import reference_of
 from trainer.settings import FitSettings
 
 _LOW_PRIORITY = 10
@@ -124,11 +125,13 @@ def train_and_publish(
     while is_wanted() and not (policy.at_plateau and len(train) >= settings.most_samples):
         round_number += 1
         learnt = training.learn(round_number, progress)
-        evaluation = training.judge()
+        predictions = training.predict()
+        evaluation = Evaluation.of(predictions)
         elapsed_s = time.monotonic() - started
         if policy.wants(evaluation.accuracy, elapsed_s):
             draft = _draft(target.name, training, data, evaluation, learnt.loss)
-            manifest = target.publish(draft)
+            reference = reference_of(heldout, predictions)
+            manifest = target.publish(replace(draft, reference=reference))
             on_published(
                 Publication(manifest, evaluation.accuracy, round_number, len(train), elapsed_s)
             )

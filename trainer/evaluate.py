@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trainer.data import Loader
@@ -215,6 +217,12 @@ def predict(
             logits.append(served(batch_nhwc.to(device, non_blocking=True)).cpu().float())
             classes.append(batch_classes)
     return Predictions(tuple(labels), torch.cat(logits), torch.cat(classes))
+
+
+def is_right(predictions: Predictions) -> NDArray[np.bool_]:
+    """Of each sample whether it was named rightly, ``[N]``; logits that aren't finite name none."""
+    is_named = predictions.logits_nk.isfinite().all(1)
+    return (is_named & (predictions.logits_nk.argmax(1) == predictions.classes)).numpy()
 
 
 def _confusion(predictions: Predictions) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
+from pipeline.artifact.reference import Reference
 from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 from pipeline.types import BatchNhwc
@@ -32,6 +33,7 @@ class About:
     contract: Contract
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    reference: Reference | None = None
 
 
 def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draft:
@@ -40,7 +42,7 @@ def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draf
     Args:
         served: uint8 NHWC to logits, on the CPU; is put in evaluation mode.
         samples_nhwc: At least 8 samples to compare on; the first 8 become golden inputs.
-        about: Name, contract, metrics and notes.
+        about: Name, contract, metrics, notes and reference statistics.
 
     Raises:
         ConfigError: the output isn't ``[N, K]`` finite numbers, or can't be compiled faithfully.
@@ -63,6 +65,7 @@ def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draf
         golden_tolerance=_GOLDEN_TOLERANCE * scale_of(logits_nk),
         metrics=about.metrics,
         notes=about.notes,
+        reference=about.reference,
     )
 
 

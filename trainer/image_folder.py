@@ -14,6 +14,7 @@ from trainer.image_files import (
     check_usable,
     is_held_out,
 )
+from trainer.user_network import shortened
 
 _LAYOUT = "Expected one folder for each class, with its pictures: PATH/cat/1.jpg, PATH/dog/2.jpg"
 _PARTS = "PATH/train/CLASS and PATH/val/CLASS"
@@ -38,6 +39,37 @@ def image_folder(root: Path, spec: PreprocessSpec) -> tuple[SplitData, tuple[Ski
     heldout = ImageFilesData(heldout_files, labels, spec)
     check_usable(root, train, heldout, _LAYOUT, _PARTS)
     return SplitData(train, heldout, spec), (*train.skipped, *heldout.skipped)
+
+
+def heldout_folder(
+    root: Path, labels: tuple[str, ...], spec: PreprocessSpec
+) -> tuple[ImageFilesData, tuple[SkippedImage, ...]]:
+    """Reads all pictures of a folder, or of its ``val/`` where ``train/`` is beside that, to judge
+    a network by that was trained elsewhere; says which were skipped. Not all labels need pictures.
+
+    Raises:
+        ConfigError: no folder, folders that aren't named as ``labels``, or no usable picture.
+    """
+    if not root.is_dir():
+        raise ConfigError(f"--data {root} is no folder. {_LAYOUT}.")
+    part = root / "val" if (root / "train").is_dir() and (root / "val").is_dir() else root
+    names = _class_names(part)
+    unknown = sorted(set(names) - set(labels))
+    if unknown:
+        raise ConfigError(
+            f"--data {part} has folders that aren't labels of the network: {shortened(unknown)}."
+            f" Its labels are {shortened(labels)}: name the folders so, or give --labels."
+        )
+    places = {label: place for place, label in enumerate(labels)}
+    files = [
+        ImageFile(each.path, each.key, places[name])
+        for name in names
+        for each in _files(part, (name,))
+    ]
+    samples = ImageFilesData(files, labels, spec)
+    if not len(samples):
+        raise ConfigError(f"--data {part} has no picture that can be decoded. {_LAYOUT}.")
+    return samples, samples.skipped
 
 
 def _listed(root: Path) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFile]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,8 +16,10 @@ from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import LATEST, check_alias, check_name
 from pipeline.artifact.registry import Registry
+from pipeline.artifact.signature import TrustedKeys
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from pipeline.window import Window
 from trainer.served import Rgb
 
 
@@ -37,12 +40,20 @@ class Target:
 
     @classmethod
     def of(
-        cls, name: str, registry_url: str, aliases: list[str], key: Path | None = None
+        cls,
+        name: str,
+        registry_url: str,
+        aliases: list[str],
+        key: Path | None = None,
+        trusted_keys: Sequence[str] = (),
     ) -> Target:
-        """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file."""
+        """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file. Where
+        there is one, or are ``trusted_keys``, nothing is run that none of them signed."""
         checked = tuple(dict.fromkeys([LATEST, *(check_alias(alias) for alias in aliases)]))
         signs = None if key is None else SigningKey.read(key)
-        return cls(check_name(name), Registry(registry_url), checked, signs)
+        own = [] if signs is None else [str(signs.public)]
+        registry = Registry(registry_url, TrustedKeys.of([*own, *trusted_keys]))
+        return cls(check_name(name), registry, checked, signs)
 
     def publish(self, draft: Draft) -> Manifest:
         """Makes a new version of ``draft`` there.
@@ -62,6 +73,16 @@ def check_task(task: str) -> None:
     known = get_args(Contract.model_fields["task"].annotation)
     if task not in known:
         raise ConfigError(f"--task is {task!r}, expected {' or '.join(known)}")
+
+
+def check_channels(channels: int, *, grayscale: bool) -> None:
+    """Checks ``--channels``.
+
+    Raises:
+        ConfigError: a network of one channel would get a coloured picture's red.
+    """
+    if channels == 1 and not grayscale:
+        raise ConfigError("--channels 1 goes with --grayscale: coloured pictures have three")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -112,8 +133,22 @@ def parse_mean(text: str) -> Rgb:
     return mean
 
 
-def make_spec(size: str, **fields: str) -> PreprocessSpec:
-    """The preprocessing of ``--size`` and, where given, resize, interpolation and decode.
+def parse_window(text: str) -> Window:
+    """``0,4095`` to (black, white).
+
+    Raises:
+        ConfigError: it is written otherwise.
+    """
+    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text)
+    if not found:
+        raise ConfigError(
+            f"--window is {text!r}, expected BLACK,WHITE in the pictures' values, such as 0,4095"
+        )
+    return int(found[1]), int(found[2])
+
+
+def make_spec(size: str, **fields: str | bool | Window | None) -> PreprocessSpec:
+    """The preprocessing of ``--size`` and, where given, what else ``PreprocessSpec`` has.
 
     Raises:
         ConfigError: a value isn't one of the known ones.

@@ -22,16 +22,21 @@ Rgb: TypeAlias = tuple[float, float, float]
 class Normalisation:
     """``(x - mean) / std`` on each of R, G and B, where x is the pixel scaled to 0..1.
 
+    ``channels``: a network of one channel takes the first of a grey sample's three equal ones.
+
     Raises:
-        ConfigError: a ``std`` isn't positive.
+        ConfigError: a ``std`` isn't positive, or there are neither 1 nor 3 channels.
     """
 
     mean: Rgb = (0.0, 0.0, 0.0)
     std: Rgb = (1.0, 1.0, 1.0)
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if min(self.std) <= 0:
             raise ConfigError(f"--std is {self.std}, expected three numbers above 0")
+        if self.channels not in (1, 3):
+            raise ConfigError(f"--channels is {self.channels}, expected 1 or 3")
 
 
 TRAINING_NORMALISATION = Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -47,8 +52,9 @@ class ServedNetwork(nn.Module):
     def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.network = network
+        self.channels = normalisation.channels
         mean, std = (
-            torch.tensor(values, dtype=torch.float64).reshape(1, 3, 1, 1)
+            torch.tensor(values[: self.channels], dtype=torch.float64).reshape(1, -1, 1, 1)
             for values in (normalisation.mean, normalisation.std)
         )
         # (pixel / 255 - mean) / std as one operation: as three it takes the reference network a
@@ -58,6 +64,8 @@ class ServedNetwork(nn.Module):
 
     def forward(self, batch_nhwc: Tensor) -> Tensor:
         """Scales, normalises and runs the network."""
+        if self.channels == 1:
+            batch_nhwc = batch_nhwc[:, :, :, :1]
         # Contiguous, because networks that flatten with `view` refuse permuted strides.
         pixels_nchw = batch_nhwc.permute(0, 3, 1, 2).to(
             torch.float32, memory_format=torch.contiguous_format

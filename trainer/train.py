@@ -8,21 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.artifact.artifact import Draft
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
+from pipeline.probe.verified import patient_probe
 from trainer.balance import lines_on_classes
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
 from trainer.distributed import FollowedRun, Ranks
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, fit
+from trainer.gate import DEFAULT_GATE, GateSettings
+from trainer.gated import Gate, Gated
 from trainer.image_folder import image_folder
 from trainer.image_table import image_table
+from trainer.incumbent import Heldout
 from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
 from trainer.progress import SilentProgress, TrainingProgress, progress_for_stderr
+from trainer.reference import reference_of
 from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
@@ -53,20 +59,38 @@ class TrainJob:
     calibrate: bool = True
     tensorboard: bool = False
     mlflow: str | None = None
+    gate: GateSettings = DEFAULT_GATE
     targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSummary:
     """What came of it. ``best`` is the epoch that was kept and published, ``calibration`` how it
-    does on held-out data."""
+    does on held-out data; ``gated`` is None where nothing was to be published."""
 
     epochs: int
     best: EpochRecord
     calibration: Calibration
     run: Path
-    published: Manifest | None
+    gated: Gated | None
     duration_s: float
+
+    @property
+    def published(self) -> Manifest | None:
+        """The new version, if there is one."""
+        return self.gated and self.gated.published
+
+    def check(self) -> None:
+        """Raises what is to be said last.
+
+        Raises:
+            PublishRefused: the gate refused what was trained.
+        """
+        if self.gated is not None:
+            self.gated.check(
+                f"The run is kept: the same command with --resume --run {self.run}"
+                " --even-if-worse publishes it all the same"
+            )
 
     def __str__(self) -> str:
         said = (
@@ -93,6 +117,7 @@ class TrainSummary:
                 "version": published.version,
                 "sha256": published.sha256,
             },
+            "gate": self.gated and self.gated.to_dict(),
             "duration_s": round(self.duration_s, 3),
         }
 
@@ -103,7 +128,7 @@ def train(job: TrainJob) -> TrainSummary:
 
     Raises:
         HeadraceError: see ``fit``, ``image_folder``, ``image_table``, ``write_report``,
-            ``make_draft`` and ``Registry.publish``.
+            ``make_draft`` and ``Gate.publish``.
     """
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
@@ -112,9 +137,8 @@ def train(job: TrainJob) -> TrainSummary:
         run = FollowedRun(run.path)
     with ExitStack() as opened:
         progress = opened.enter_context(progress_for_stderr() if is_first else SilentProgress())
-        listeners = [
-            opened.enter_context(each) for each in _listeners(job, run, progress) if is_first
-        ]
+        wanted = _listeners(job, run, progress) if is_first else []
+        listeners = [opened.enter_context(each) for each in wanted]
 
         def on_epoch(report: EpochReport) -> None:
             for listener in listeners:
@@ -123,17 +147,19 @@ def train(job: TrainJob) -> TrainSummary:
         data = _load(job, progress)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
         calibration = _judge(job, result)
-        published = None
+        gated = None
         if is_first:
             write_report(run.path, result.history, result.best.epoch, calibration)
-            if job.target:
-                published = _publish(job, job.target, data, result, calibration)
+        if is_first and job.target:
+            draft, heldout = _draft(job, job.target.name, data, result, calibration)
+            probe = opened.enter_context(patient_probe())
+            gated = Gate(job.target, draft, heldout, job.gate, probe, progress.say).publish()
     return TrainSummary(
         epochs=len(result.history),
         best=result.best,
         calibration=calibration,
         run=run.path,
-        published=published,
+        gated=gated,
         duration_s=time.monotonic() - started,
     )
 
@@ -209,11 +235,13 @@ def figures_of(calibration: Calibration) -> dict[str, float]:
     }
 
 
-def _publish(
-    job: TrainJob, target: Target, data: SplitData, result: FitResult, calibration: Calibration
-) -> Manifest:
+def _draft(
+    job: TrainJob, name: str, data: SplitData, result: FitResult, calibration: Calibration
+) -> tuple[Draft, Heldout]:
+    """What is to be published, and what it is compared by."""
+    predictions = result.predictions.at(calibration.temperature)
     about = About(
-        name=target.name,
+        name=name,
         contract=Contract.of(data.labels, data.spec),
         metrics={
             **figures_of(calibration),
@@ -228,6 +256,7 @@ def _publish(
             "data_sha256": data.digest,
             **job.settings.notes(),
         },
+        reference=reference_of(data.heldout, predictions),
     )
     # Without a temperature the artifact has the very bytes that it would have without this step.
     served = (
@@ -236,4 +265,4 @@ def _publish(
         else CalibratedNetwork(result.served, calibration.temperature)
     )
     draft = make_draft(served, golden_samples(data.heldout), about)
-    return target.publish(draft)
+    return draft, Heldout(data.heldout, predictions, job.settings.device)

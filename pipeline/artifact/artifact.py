@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import COPY_NOTE
+from pipeline.artifact.reference import Reference
 from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
 
@@ -105,6 +106,7 @@ class Draft:
     golden_tolerance: float = 1e-3
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    reference: Reference | None = None
 
     @classmethod
     def again(cls, artifact: Artifact) -> Draft:
@@ -121,4 +123,5 @@ class Draft:
             golden_tolerance=manifest.golden_tolerance,
             metrics=manifest.metrics,
             notes={**manifest.notes, COPY_NOTE: str(manifest.version)},
+            reference=manifest.reference,
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.artifact.reference import Reference
 from pipeline.preprocess import PreprocessSpec
 
 MODEL_FILE = "model.pt"
@@ -63,8 +64,19 @@ class Manifest(_Strict):
     exported_by: Literal["script", "trace"]
     metrics: dict[str, float] = Field(default_factory=dict, description="on held-out data")
     notes: dict[str, str] = Field(default_factory=dict)
+    reference: Reference | None = Field(default=None, description="what held-out data looked like")
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _reference_is_of_these_labels(self) -> Manifest:
+        scores = self.reference and self.reference.scores
+        if scores:
+            for counts in filter(None, (scores.predicted, scores.true)):
+                if len(counts) != len(self.contract.labels):
+                    got, expected = len(counts), len(self.contract.labels)
+                    raise ValueError(f"the reference is of {got} labels, expected {expected}")
+        return self
 
     @property
     def content(self) -> str:

@@ -64,26 +64,40 @@ def publish_version(
 
 
 def move_alias(
-    storage: Storage, name: str, alias: str, version: int, *, only_forwards: bool = False
-) -> None:
-    """Lets ``alias`` stand for ``version``: one replaced file.
+    storage: Storage,
+    name: str,
+    alias: str,
+    version: int,
+    *,
+    only_forwards: bool = False,
+    since: int | None = None,
+) -> int:
+    """Lets ``alias`` stand for ``version``: one replaced file. Gives what it stands for then.
 
     ``only_forwards`` leaves an alias that stands for a later version: of two publishers at once the
-    slower one mustn't undo the faster one's move.
+    slower one mustn't undo the faster one's move. ``since`` leaves one that doesn't stand for that
+    version (0: for none) any more: what was decided about it was about another.
 
     Raises:
         OSError: the storage failed; the alias is as it was.
     """
-    path = f"{name}/{alias}"
     with storage.locked(name):
-        if only_forwards and _target(storage, path) > version:
-            return
-        storage.write(path, f"{version}\n".encode())
+        if only_forwards or since is not None:
+            now = alias_target(storage, name, alias)
+            if (only_forwards and now > version) or since not in (None, now):
+                return now
+        storage.write(f"{name}/{alias}", f"{version}\n".encode())
+    return version
 
 
-def _target(storage: Storage, path: str) -> int:
+def alias_target(storage: Storage, name: str, alias: str) -> int:
+    """The version that ``alias`` stands for; 0 where it isn't there, or holds none.
+
+    Raises:
+        OSError: the storage failed.
+    """
     try:
-        content = storage.read(path, MOST_ALIAS_BYTES)
+        content = storage.read(f"{name}/{alias}", MOST_ALIAS_BYTES)
     except FileNotFoundError:
         return 0
     return version_of(content.decode("ascii", "replace").strip()) or 0
@@ -129,6 +143,7 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
             exported_by=draft.exported_by,
             metrics=dict(draft.metrics),
             notes=dict(draft.notes),
+            reference=draft.reference,
         )
     except ValidationError as cause:
         raise ArtifactRefused("corrupt", f"{draft.name} can't be published: {cause}") from cause
@@ -138,5 +153,7 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
 
 
 def manifest_json(manifest: Manifest) -> bytes:
-    """As ``manifest.json`` has it."""
-    return manifest.model_dump_json(by_alias=True, indent=2).encode() + b"\n"
+    """As ``manifest.json`` has it. Without a reference the bytes are those of before there were
+    references, which older readers take."""
+    without = {"reference"} if manifest.reference is None else None
+    return manifest.model_dump_json(by_alias=True, indent=2, exclude=without).encode() + b"\n"

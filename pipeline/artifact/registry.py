@@ -22,7 +22,7 @@ from pipeline.artifact.names import (
     version_of,
 )
 from pipeline.artifact.parse import MOST_MANIFEST_BYTES, parse_manifest
-from pipeline.artifact.publish import move_alias, publish_version
+from pipeline.artifact.publish import alias_target, move_alias, publish_version
 from pipeline.artifact.signature import (
     MOST_SIGNATURE_BYTES,
     NO_KEYS,
@@ -157,6 +157,20 @@ class Registry:
             return publish_version(self._storage, draft, aliases, key)
         except OSError as cause:
             raise self._unreachable(draft.name, cause) from cause
+
+    def standing(self, name: str, alias: str) -> int:
+        """The version that ``alias`` stands for, whole or not; 0 without one, or without a registry
+        yet."""
+        try:
+            return alias_target(self._storage, check_name(name), check_alias(alias))
+        except OSError as cause:
+            raise self._unreachable(name, cause) from cause
+
+    def advance(self, name: str, alias: str, version: int, since: int) -> int:
+        """Moves ``alias`` forwards to a version that was just published, if it still stands for
+        ``since`` (see ``standing``). Gives what it stands for then. Atomic and durable."""
+        with self._reaching(f"{name}/{alias}"):
+            return move_alias(self._storage, name, alias, version, only_forwards=True, since=since)
 
     def sign(self, artifact: Artifact, key: SigningKey) -> None:
         """Puts ``key``'s signature beside a version's manifest, in place of another's. What is

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from pipeline.artifact.artifact import Artifact
     from pipeline.artifact.registry import Registry
 
-_PROBE_WITHIN_S = 120.0
-
 RegistryUrl = Annotated[
     str,
     typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL of the registry."),
@@ -47,21 +45,11 @@ def resolve(there: Registry, model: str) -> tuple[str, int]:
 
 
 def verified(there: Registry, name: str, version: int) -> Artifact:
-    """A version that was read, hashed, and loaded and held to its golden outputs in the probe: what
-    it does there it can't do to this process.
+    """See ``read_verified``."""
+    from pipeline.probe.verified import patient_probe, read_verified
 
-    Raises:
-        ArtifactRefused: it isn't sound.
-    """
-    from contextlib import closing
-
-    from pipeline.clock import SystemClock
-    from pipeline.probe.client import Probe
-
-    artifact = there.read(name, version)
-    with closing(Probe(SystemClock(), _PROBE_WITHIN_S)) as probe:
-        probe.check(artifact)
-    return artifact
+    with patient_probe() as probe:
+        return read_verified(there, name, version, probe)
 
 
 def say(as_json: bool, document: dict[str, Any], line: str) -> None:

@@ -167,5 +167,11 @@ def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, st
             "metrics",
             ", ".join(f"{key} {value:.6g}" for key, value in manifest.metrics.items()) or "-",
         ),
+        (
+            "reference",
+            f"statistics of {manifest.reference.samples} held-out samples"
+            if manifest.reference
+            else "-",
+        ),
         ("notes", ", ".join(f"{key} {value}" for key, value in manifest.notes.items()) or "-"),
     ]

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.terminal import say
+from pipeline.errors import ConfigError
 
 
 def publish(
@@ -42,7 +44,28 @@ def publish(
     decode: Annotated[
         str, typer.Option(help="auto: JPEGs no larger than needed; full: all of each.")
     ] = "auto",
+    grayscale: Annotated[
+        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
+    ] = False,
+    channels: Annotated[
+        int, typer.Option(min=1, max=3, help="1: it takes [N, 1, H, W]; with --grayscale.")
+    ] = 3,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
+    ] = None,
     task: Annotated[str, typer.Option(help="What the logits mean.")] = "single-label",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Held-out pictures, FOLDER/LABEL/name.jpg: compare it by them with what it"
+            " replaces.",
+        ),
+    ] = None,
+    even_if_worse: EvenIfWorse = False,
+    gate_tolerance: GateTolerance = None,
+    trusted_key: TrustedKey = None,
     alias: Annotated[
         list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
     ] = None,
@@ -62,29 +85,60 @@ def publish(
     It takes float32 [N, 3, H, W] RGB, (pixel / 255 - mean) / std, and gives logits [N, K]. It is
     compiled with that normalisation inside, compared with itself, and published.
     """
-    from trainer.options import Target, check_task, make_spec, parse_mean, parse_rgb
+    for option, is_given in (
+        ("--even-if-worse", even_if_worse),
+        ("--gate-tolerance", gate_tolerance is not None),
+        ("--trusted-key", trusted_key is not None),
+    ):
+        if is_given and data is None:
+            raise ConfigError(f"{option} goes with --data FOLDER: here it would have no effect")
+    from trainer.gate import GateSettings
+    from trainer.options import (
+        Target,
+        check_channels,
+        check_task,
+        make_spec,
+        parse_mean,
+        parse_rgb,
+        parse_window,
+    )
     from trainer.publish import PublishJob
     from trainer.publish import publish as run_job
     from trainer.served import Normalisation
 
     check_task(task)
-    manifest = run_job(
+    check_channels(channels, grayscale=grayscale)
+    spec = make_spec(
+        size,
+        resize=resize,
+        interpolation=interpolation,
+        decode=decode,
+        grayscale=grayscale,
+        window=parse_window(window) if window else None,
+    )
+    gated = run_job(
         PublishJob(
             file=file,
-            target=Target.of(name, registry, alias or [], sign),
-            spec=make_spec(size, resize=resize, interpolation=interpolation, decode=decode),
-            normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
+            target=Target.of(name, registry, alias or [], sign, trusted_key or []),
+            spec=spec,
+            normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
             weights=weights,
             labels=labels,
-        )
+            data=data,
+            gate=GateSettings(gate_tolerance or 0.0, even_if_worse),
+        ),
+        say,
     )
     if weights is None and not Path(file).is_file():
         say(f"no --weights: the network has those that {file} gives it")
+    manifest = gated.published
     if as_json:
-        typer.echo(json.dumps(manifest.model_dump(mode="json", by_alias=True)))
-        return
-    typer.echo(
-        f"published {manifest.name}@{manifest.version} to {registry}: "
-        f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
-        f"sha256 {manifest.sha256}"
-    )
+        said = {} if manifest is None else manifest.model_dump(mode="json", by_alias=True)
+        typer.echo(json.dumps(said | {"gate": gated.to_dict()}))
+    elif manifest is not None:
+        typer.echo(
+            f"published {manifest.name}@{manifest.version} to {registry}: "
+            f"{len(manifest.contract.labels)} classes, {manifest.size_bytes} bytes, "
+            f"sha256 {manifest.sha256}"
+        )
+    gated.check("--even-if-worse publishes it all the same")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.tables import print_lines
 from pipeline.errors import ConfigError
 
@@ -85,6 +86,16 @@ def train(
     std: Annotated[
         str, typer.Option(help="What is then divided by: that of --weights.", metavar="R,G,B")
     ] = "0.25",
+    grayscale: Annotated[
+        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
+    ] = False,
+    channels: Annotated[
+        int, typer.Option(min=1, max=3, help="1: module:factory's takes [N, 1, H, W].")
+    ] = 3,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Samples in a forward pass, of all processes together.")
@@ -158,6 +169,9 @@ def train(
         str,
         typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
     ] = "registry",
+    even_if_worse: EvenIfWorse = False,
+    gate_tolerance: GateTolerance = None,
+    trusted_key: TrustedKey = None,
     calibrate: Annotated[
         bool,
         typer.Option(
@@ -211,8 +225,12 @@ def train(
         ("--patience", patience and patience > epochs - 2, "at least two more --epochs"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
         ("--target", target_columns and not is_table(Path(data)), "--data FILE.csv or .parquet"),
+        ("--window", window is not None and data == "digits", "--data of 16-bit pictures"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
+        ("--even-if-worse", even_if_worse and publish is None, "--publish NAME"),
+        ("--gate-tolerance", gate_tolerance is not None and publish is None, "--publish NAME"),
+        ("--trusted-key", trusted_key is not None and publish is None, "--publish NAME"),
     ):
         if is_idle:
             raise ConfigError(f"{option} goes with {goes_with}: here it would have no effect")
@@ -221,20 +239,29 @@ def train(
     from pipeline.engine.device import choose_device
     from trainer.augment import parse_augmentations
     from trainer.distributed import Ranks, joined
+    from trainer.gate import GateSettings
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
-    from trainer.options import Target, make_spec, parse_mean, parse_rgb
+    from trainer.options import (
+        Target,
+        check_channels,
+        make_spec,
+        parse_mean,
+        parse_rgb,
+        parse_window,
+    )
     from trainer.served import Normalisation
     from trainer.settings import FitSettings
     from trainer.train import TrainJob
     from trainer.train import train as run_job
 
+    check_channels(channels, grayscale=grayscale)
     if threads is not None:
         torch.set_num_threads(threads)
     net_settings = NetSettings(
         cnn=CnnOptions(**cnn),
         weights=WeightsFile.of(weights) if weights else None,
         freeze=tuple(freeze or []),
-        normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std)),
+        normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
     )
     settings = FitSettings.of(
         net=net,
@@ -260,8 +287,15 @@ def train(
         device=choose_device(device),
         net_settings=net_settings,
     )
-    target = Target.of(publish, registry, alias or [], sign) if publish else None
-    spec = make_spec(size or "{}x{}".format(*usual_size(net)))
+    target = None
+    if publish:
+        target = Target.of(publish, registry, alias or [], sign, trusted_key or [])
+    gate = GateSettings(gate_tolerance or 0.0, even_if_worse)
+    spec = make_spec(
+        size or "{}x{}".format(*usual_size(net)),
+        grayscale=grayscale,
+        window=parse_window(window) if window else None,
+    )
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
     job = TrainJob(
         data=data,
@@ -274,6 +308,7 @@ def train(
         calibrate=calibrate,
         tensorboard=tensorboard,
         mlflow=mlflow,
+        gate=gate,
         targets=tuple(target_columns or ()),
     )
     with joined(settings.device) as own_device:
@@ -283,9 +318,10 @@ def train(
         return
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
-        return
-    _print_classes(summary.calibration.after)
-    typer.echo(str(summary))
+    else:
+        _print_classes(summary.calibration.after)
+        typer.echo(str(summary))
+    summary.check()
 
 
 def _print_classes(evaluation: Evaluation) -> None:

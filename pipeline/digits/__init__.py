@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from pipeline.digits.data import LABELS, Split, load_digits
-from pipeline.digits.scene import Scene
+from pipeline.digits.scene import Night, Scene
 
-__all__ = ["LABELS", "Scene", "Split", "load_digits"]
+__all__ = ["LABELS", "Night", "Scene", "Split", "load_digits"]

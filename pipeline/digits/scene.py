@@ -18,6 +18,13 @@ _TEXTURE_SCALE = 2
 _NOISE_MARGIN = 32
 _NOISE_SPREAD = 5.0
 
+_NIGHT_LOSS = 0.6
+"""Share of the light that is gone at night, and of the contrast with it."""
+_NIGHT_GAIN = 1.0
+"""A sensor's amplifier makes its noise stronger by so many times."""
+_NIGHT_BLUR = 4.0
+"""Standard deviation in pixels of a frame 320 wide: long exposures smear."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Shot:
@@ -38,12 +45,25 @@ class _Shot:
     paper_table: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class Night:
+    """It gets dark from frame ``begins`` on, over ``dusk_frames``, and stays so."""
+
+    begins: int
+    dusk_frames: int = 150
+
+    def darkness(self, k: int) -> float:
+        """At frame ``k``: 0 by day, 1 at night."""
+        return min(1.0, max(0.0, (k - self.begins) / self.dusk_frames))
+
+
 class Scene:
     """One stream: a digit moves over a drifting background for ``hold_frames``, then another.
 
     A pure function of the arguments and the frame's number: frame ``k`` is the same at each call
     and in each process. The digit is stretched with the frame, so it is upright and whole when a
-    worker stretches the frame to a square. Owned by: one thread (it keeps the current shot).
+    worker stretches the frame to a square.
+    ``night`` may be set before the first frame. Owned by: one thread (it keeps the current shot).
     """
 
     def __init__(
@@ -55,6 +75,7 @@ class Scene:
         split: Split = "heldout",
         hold_frames: int = 45,
     ) -> None:
+        self.night: Night | None = None
         self.width = width
         self.height = height
         self.hold_frames = hold_frames
@@ -84,10 +105,20 @@ class Scene:
         ink = cv2.rectangle(np.empty_like(paper), (0, 0), self._small_wh, ink_bgr.tolist(), -1)
         cover = cv2.warpAffine(shot.glyph, self._placed(shot, progress), self._small_wh)
         small = cv2.blendLinear(ink, paper, cover, np.float32(1.0) - cover)
+        darkness = 0.0 if self.night is None else self.night.darkness(k)
+        if darkness:
+            small = cv2.GaussianBlur(
+                small, (0, 0), _NIGHT_BLUR * darkness * self._small_wh[0] / 320
+            )
         image_hwc = cv2.resize(small, (self.width, self.height), interpolation=cv2.INTER_LINEAR)
         top, left = (k * 7) % _NOISE_MARGIN, (k * 13) % _NOISE_MARGIN
         grain = self._noise[top : top + self.height, left : left + self.width]
-        return cv2.add(image_hwc, grain, dst=image_hwc)  # pyright: ignore[reportReturnType]
+        if not darkness:
+            return cv2.add(image_hwc, grain, dst=image_hwc)  # pyright: ignore[reportReturnType]
+        light, gain = 1 - _NIGHT_LOSS * darkness, 1 + _NIGHT_GAIN * darkness
+        # What the gain adds to the grain's mean is taken away again: night is dark, not foggy.
+        lift = -_NIGHT_GAIN * darkness * 2 * _NOISE_SPREAD
+        return cv2.addWeighted(image_hwc, light, grain, gain, lift, dst=image_hwc)  # pyright: ignore[reportReturnType]
 
     def jpeg(self, k: int, quality: int = 85) -> bytes:
         """Frame ``k`` encoded as a camera would, ``quality`` from 1 to 100."""

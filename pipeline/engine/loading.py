@@ -62,8 +62,7 @@ class Loader:
         """
         manifest = artifact.manifest
         started = self.clock.monotonic()
-        engine = load_torchscript(artifact.model, self.device)
-        check_golden(engine, artifact)
+        engine = load_engine(artifact, self.device)
         log.info(
             "%s@%d passes its golden test on %s; warming batches of up to %d",
             *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
@@ -113,6 +112,18 @@ class Loader:
             engine.score(batch_nhwc)
             taken_s.append(self.clock.monotonic() - started)
         return min(taken_s)
+
+
+def load_engine(artifact: Artifact, device: str) -> Engine:
+    """Gives an engine that was held to its golden outputs; its first batches are slow ones.
+
+    Raises:
+        ArtifactRefused: it doesn't load, is wrong on its golden inputs, or there is no memory.
+        RestartNeeded: the device is lost.
+    """
+    engine = load_torchscript(artifact.model, device)
+    check_golden(engine, artifact)
+    return engine
 
 
 def torch_threads(settings: Settings) -> int:

@@ -10,6 +10,7 @@ from pipeline.errors import FrameRejected
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec, check_image, decode_image
 from pipeline.types import ImageHwc
+from pipeline.window import to_bytes
 
 MAX_WIDTH = 480
 """Twice the width of a picture on the page, for screens with two pixels to a point."""
@@ -41,7 +42,7 @@ def make_picture(payload: bytes | ImageHwc) -> Picture | None:
         header = check_image(payload)
         if len(payload) <= _AS_IT_IS_BYTES:
             return Picture(f"image/{header.kind}", payload)
-        image_hwc = decode_image(payload, header, _SMALL)
+        image_hwc = to_bytes(decode_image(payload, header, _SMALL), None, grayscale=False)
         cv2.cvtColor(image_hwc, cv2.COLOR_RGB2BGR, dst=image_hwc)
         return _encode(image_hwc)
     except FrameRejected:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.clock import Clock
-from pipeline.digits import Scene, Split
+from pipeline.digits import Night, Scene, Split
 from pipeline.errors import SourceExhausted, SourceUnavailable
 from pipeline.source.base import SourceInfo
 from pipeline.source.pacing import Pace
@@ -23,6 +23,7 @@ class DigitOptions:
     ``fps`` is each stream's; None is as fast as possible. ``count`` is each stream's number of
     frames; None is endless. With ``cycle`` the scenes begin anew after so many frames, which are
     then kept encoded (some 30 KB each), so that drawing costs nothing. ``max_age_s`` makes it live.
+    ``night`` is the frame of each stream from which on it gets dark; it doesn't go with ``cycle``.
     """
 
     fps: float | None = None
@@ -34,6 +35,7 @@ class DigitOptions:
     cycle: int | None = None
     split: Split = "heldout"
     max_age_s: float | None = None
+    night: int | None = None
 
 
 class SyntheticSource:
@@ -68,10 +70,13 @@ class SyntheticSource:
     def open(self) -> None:
         """See ``Source.open``. Never fails."""
         wanted = self._options
+        night = None if wanted.night is None else Night(wanted.night)
         self._scenes = tuple(
             Scene(i, wanted.seed, wanted.width, wanted.height, wanted.split)
             for i in range(wanted.streams)
         )
+        for scene in self._scenes:
+            scene.night = night
         self._first = self._next = 0 if wanted.count is not None else self._next
         self._pace = Pace(self._clock, None if wanted.fps is None else wanted.fps * wanted.streams)
 

@@ -221,7 +221,10 @@ def _synthetic(rest: str, clock: Clock, names: _Names) -> Source:
         width=options.take("width", _picture_side, 640),
         height=options.take("height", _picture_side, 360),
         cycle=options.take("cycle", positive_int, None),
+        night=options.take("night", natural_int, None),
     )
+    if wanted.night is not None and wanted.cycle is not None:
+        raise ConfigError("synthetic:digits: got night and cycle, expected one of them")
     mode = options.take("mode", _mode, "lossless")
     max_age_s = options.take("max_age", parse_duration, DEFAULT_MAX_AGE_S)
     options.refuse_others()

@@ -92,6 +92,20 @@ def test_a_factory_beside_the_user_is_published_with_its_weights(tmp_path: Path)
     assert artifact.golden.inputs_nhwc.shape == (8, 10, 20, 3)
 
 
+def test_a_network_of_one_channel_takes_grey_pictures(tmp_path: Path):
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, 2)).eval()
+    file = saved(network, tmp_path / "grey.pt")
+    options = ["--size", "16x16", "--grayscale", "--channels", "1", "--mean", "0.3", "--std", "0.2"]
+    manifest = publish(tmp_path / "models", file, *options, "--window", "0,4095")
+    preprocess = manifest["contract"]["preprocess"]
+    assert (preprocess["grayscale"], preprocess["window"]) == (True, [0, 4095])
+    golden = Registry(str(tmp_path / "models")).read("own", 1).golden
+    grey_nchw = torch.from_numpy(golden.inputs_nhwc[..., :1]).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        expected_nk = network((grey_nchw / 255 - 0.3) / 0.2).numpy()
+    np.testing.assert_allclose(golden.logits_nk, expected_nk, atol=1e-4)
+
+
 def test_publishing_twice_gives_two_versions_with_the_same_golden_inputs(tmp_path: Path):
     file = saved(Scriptable(), tmp_path / "own.pt")
     first = publish(tmp_path / "models", file, "--size", "16x16")
@@ -142,6 +156,9 @@ def test_a_network_that_gives_no_logits_is_not_published(
         (["--interpolation", "best"], "--interpolation: got 'best'"),
         (["--decode", "some"], "--decode: got 'some'"),
         (["--task", "detection"], "--task is 'detection', expected single-label"),
+        (["--window", "0-4095"], "--window is '0-4095', expected BLACK,WHITE"),
+        (["--window", "0,65536"], "--window: got"),
+        (["--channels", "1"], "--channels 1 goes with --grayscale"),
         (["--labels", "nowhere.txt"], "--labels nowhere.txt can't be read"),
         (["--alias", "../up"], "the alias"),
         (["--registry", "nosuch://bucket"], "nosuch"),

@@ -67,6 +67,7 @@ def test_training_and_publishing_give_one_line_of_json(tmp_path: Path):
         "temperature",
         "run",
         "published",
+        "gate",
         "duration_s",
     }
     assert summary["epochs"] == 2
@@ -191,6 +192,12 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--data", "none.csv"], r"none\.csv can't be read: No such file"),
         (["--augment", "mirror"], "--augment is 'mirror', expected some of crop"),
         (["--balance", "classes"], "--balance is 'classes', expected none, weights or sampling"),
+        (["--window", "0,4095"], "--window goes with --data of 16-bit pictures"),
+        (["--data", "photos", "--window", "9"], "expected BLACK,WHITE"),
+        (["--data", "photos", "--window", "9,5"], "0 <= BLACK < WHITE"),
+        (["--channels", "1"], "--channels 1 goes with --grayscale"),
+        (["--channels", "2"], "expected 1 or 3"),
+        (["--grayscale", "--channels", "1"], "--channels 1 goes with a network of your own"),
     ],
 )
 def test_wrong_use_is_said_before_anything_is_trained(

@@ -15,6 +15,7 @@ from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
 from pipeline.sink.kafka import KafkaSink
+from pipeline.sink.labelled import LabelledSink
 from pipeline.sink.live import LiveView
 from pipeline.sink.records import dead_letter_record, result_record
 from pipeline.sink.tee import TeeSink
@@ -31,6 +32,7 @@ MAKERS: dict[str, Callable[[Path, int], Sink]] = {
     ),
     "stdout": lambda _folder, fd: StdoutSink(encode_row, fd),
     "null": lambda _folder, _fd: NullSink(),
+    "labelled": lambda folder, _fd: LabelledSink(folder / "labelled", every=2, most=3),
     "live": lambda _folder, _fd: LiveView(ManualClock()),
     "tee": lambda folder, _fd: TeeSink([NullSink(), JsonlSink(folder / "t.jsonl", encode_row)]),
 }

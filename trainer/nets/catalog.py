@@ -13,7 +13,7 @@ from trainer.export import check_output
 from trainer.nets import torchvision_nets
 from trainer.nets.settings import NetSettings
 from trainer.nets.simple_cnn import REFERENCE_SIZE, ReferenceCnn, SimpleCnn
-from trainer.served import TRAINING_NORMALISATION, ServedNetwork
+from trainer.served import Normalisation, ServedNetwork
 from trainer.user_network import call_factory, find_factory, is_factory
 
 _REFERENCE = "reference-cnn"
@@ -83,7 +83,7 @@ def build_net(
         network = call_factory(name, factory, **_arguments(name, factory, classes)).cpu().float()
     else:
         network = torchvision_nets.build(_torchvision_name(name), classes, size)
-    _check_runs(name, network, classes, size)
+    _check_runs(name, network, classes, size, settings.normalisation)
     return network
 
 
@@ -95,6 +95,11 @@ def _check_settings(name: str, settings: NetSettings) -> None:
     if settings.freeze and settings.weights is None and not _is_users(name):
         raise ConfigError(
             "--freeze goes with --weights FILE: what is drawn at random had better learn"
+        )
+    if settings.normalisation.channels == 1 and not _is_users(name):
+        raise ConfigError(
+            f"--channels 1 goes with a network of your own, module:factory: {name} takes grey"
+            " samples as three equal channels (--grayscale)"
         )
 
 
@@ -129,10 +134,16 @@ def _arguments(name: str, factory: object, classes: int) -> dict[str, Any]:
     return {taken: classes} if taken else {}
 
 
-def _check_runs(name: str, network: nn.Module, classes: int, size: tuple[int, int]) -> None:
+def _check_runs(
+    name: str,
+    network: nn.Module,
+    classes: int,
+    size: tuple[int, int],
+    normalisation: Normalisation,
+) -> None:
     """Tries two samples in evaluation mode; leaves torch's generator where it was."""
     width, height = size
-    served = ServedNetwork(network, TRAINING_NORMALISATION).eval()
+    served = ServedNetwork(network, normalisation).eval()
     grey_nhwc = torch.full((2, height, width, 3), 128, dtype=torch.uint8)
     with torch.random.fork_rng(devices=[]):
         logits_nk = check_output(served, grey_nhwc)

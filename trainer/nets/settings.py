@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class NetSettings:
 
         What is as usual is None, as it is in a run of before these settings were: it goes on.
         """
-        usual = self.normalisation == TRAINING_NORMALISATION
+        usual = replace(self.normalisation, channels=3) == TRAINING_NORMALISATION
         changed = self.cnn.changed()
         return {
             **{name: changed.get(name) for name in ("activation", "batch_norm", "dropout", "init")},
@@ -62,6 +62,7 @@ class NetSettings:
             "freeze": list(self.freeze) or None,
             "mean": None if usual else list(self.normalisation.mean),
             "std": None if usual else list(self.normalisation.std),
+            "channels": None if self.normalisation.channels == 3 else self.normalisation.channels,
         }
 
     def notes(self) -> dict[str, str]:

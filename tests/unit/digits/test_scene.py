@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline.digits import LABELS, Scene, Split, load_digits
+from pipeline.digits import LABELS, Night, Scene, Split, load_digits
 from pipeline.image_header import read_header
+from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec, load_sample
 
 
@@ -87,3 +88,28 @@ def test_the_picture_shows_the_digit_that_the_label_says(split: Split) -> None:
     asked, asked_labels = shapes(Scene(0, seed=2, split=split, hold_frames=1), range(200))
     nearest = np.abs(asked @ known.T).argmax(axis=1)  # ink may be darker or brighter than paper
     assert (known_labels[nearest] == asked_labels).mean() > 0.6
+
+
+def test_night_falls_over_dusk_and_the_frames_before_it_are_as_ever() -> None:
+    night = Night(begins=40, dusk_frames=20)
+    assert [night.darkness(k) for k in (0, 40, 50, 60, 999)] == [0, 0, 0.5, 1, 1]
+    by_day, scene = Scene(3), Scene(3)
+    scene.night = night
+    assert (scene.image_bgr(40) == by_day.image_bgr(40)).all()
+    brightness = [float(scene.image_bgr(k).mean()) for k in (40, 44)]
+    assert brightness[0] > brightness[1]  # of the same shot
+
+
+def test_at_night_the_same_digits_are_darker_of_less_contrast_and_never_gone() -> None:
+    for number in range(4):
+        day, night = Scene(number), Scene(number)
+        night.night = Night(begins=0, dusk_frames=1)
+        assert day.label(30) == night.label(30)
+        light_hwc, dark_hwc = (each.image_bgr(30).astype(float) for each in (day, night))
+        assert dark_hwc.mean() < 0.6 * light_hwc.mean()
+        assert 0.2 * light_hwc.std() < dark_hwc.std() < 0.6 * light_hwc.std()
+        small = [
+            cv2.resize(each, (24, 24), interpolation=cv2.INTER_AREA)
+            for each in (light_hwc, dark_hwc)
+        ]
+        assert np.corrcoef(*(each.ravel() for each in small))[0, 1] > 0.9

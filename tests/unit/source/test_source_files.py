@@ -11,6 +11,7 @@ import pytest
 from pipeline.clock import ManualClock, SystemClock
 from pipeline.errors import ConfigError, SourceExhausted
 from pipeline.opencv import cv2
+from pipeline.preprocess import PreprocessSpec, load_sample
 from pipeline.source.base import Source
 from pipeline.source.directory import MAX_FILE_BYTES, DirectorySource
 from pipeline.source.url import Surroundings, make_source
@@ -204,3 +205,17 @@ def test_digits_carry_their_truth() -> None:
     assert len(frames) == 100
     assert {frame.stream for frame in frames} == {"digits-0", "digits-1"}
     assert all(frame.truth in set("0123456789") for frame in frames)
+
+
+def test_digits_darken_from_a_frame_on_and_keep_their_truth() -> None:
+    days, nights = (
+        _all(make_source(f"synthetic:digits?count=300{more}", Surroundings(SystemClock())))
+        for more in ("", "&night=100")
+    )
+    assert [frame.truth for frame in nights] == [frame.truth for frame in days]
+    assert [frame.payload for frame in nights[:101]] == [frame.payload for frame in days[:101]]
+    last_of_day, last_of_night = days[-1].payload, nights[-1].payload
+    assert isinstance(last_of_day, bytes)
+    assert isinstance(last_of_night, bytes)
+    spec = PreprocessSpec(width=24, height=24)
+    assert load_sample(last_of_night, spec).mean() < 0.6 * load_sample(last_of_day, spec).mean()

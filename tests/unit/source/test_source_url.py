@@ -106,6 +106,7 @@ def test_a_password_is_not_in_the_error_of_a_camera_that_is_away() -> None:
         ("synthetic:digits?stream=4", "unknown option 'stream', expected fps, streams"),
         ("synthetic:digits?fps=0", "above 0"),
         ("synthetic:digits?fps=inf", "above 0"),
+        ("synthetic:digits?night=5&cycle=9", "got night and cycle"),
         ("synthetic:digits?streams=2.5", "expected a number"),
         ("synthetic:digits?streams=1000000000", "expected at most 1024"),
         ("synthetic:digits?seed=-1", "0 or above"),

@@ -1,0 +1,89 @@
+"""The gate's verdict: what it must say of any pair of networks."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.gate import SIGNIFICANT, Comparison, compare, mid_p
+
+RIGHT = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
+TOLERANCES = st.sampled_from([0.0, 0.01, 0.2])
+
+
+def of(pairs: list[tuple[bool, bool]]) -> Comparison:
+    ours, theirs = np.array(pairs).T
+    return compare(ours, theirs)
+
+
+@given(st.integers(0, 120), st.integers(0, 120))
+def test_the_probability_is_the_binomials(heads: int, tails: int):
+    tosses = heads + tails
+    above = sum(comb(tosses, more) for more in range(heads + 1, tosses + 1))
+    exact = Fraction(2 * above + comb(tosses, heads), 2 ** (tosses + 1))
+    assert mid_p(heads, tosses) == pytest.approx(float(exact), rel=1e-9, abs=1e-12)
+
+
+@given(RIGHT, TOLERANCES)
+def test_what_is_right_as_often_is_never_worse(pairs: list[tuple[bool, bool]], tolerance: float):
+    found = of(pairs)
+    if found.score >= found.incumbent_score:
+        assert not found.is_worse(tolerance)
+
+
+@given(RIGHT, TOLERANCES)
+def test_of_two_at_most_one_is_worse(pairs: list[tuple[bool, bool]], tolerance: float):
+    there = of(pairs)
+    back = of([(theirs, ours) for ours, theirs in pairs])
+    assert not (there.is_worse(tolerance) and back.is_worse(tolerance))
+    assert there.p_value + back.p_value == pytest.approx(1)
+
+
+@given(RIGHT, TOLERANCES, st.data())
+def test_one_more_mistake_never_makes_it_acceptable(
+    pairs: list[tuple[bool, bool]], tolerance: float, data: st.DataObject
+):
+    found = of(pairs)
+    right = [number for number, (ours, _) in enumerate(pairs) if ours]
+    if found.is_worse(tolerance) and right:
+        number = data.draw(st.sampled_from(right))
+        assert of([*pairs[:number], (False, pairs[number][1]), *pairs[number + 1 :]]).is_worse(
+            tolerance
+        )
+
+
+@given(RIGHT)
+def test_what_only_one_has_right_is_what_counts(pairs: list[tuple[bool, bool]]):
+    both = of([*pairs, *[(True, True)] * 50, *[(False, False)] * 50])
+    assert both.p_value == of(pairs).p_value
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_scores_that_are_no_right_and_wrong_are_compared_too(seed: int):
+    rng = np.random.default_rng(seed)
+    theirs_n = rng.normal(0, 1, 100)
+    assert compare(theirs_n - 0.5, theirs_n).is_worse(0.4)
+    assert not compare(theirs_n - 0.5, theirs_n).is_worse(0.6)
+    assert not compare(theirs_n + 0.5, theirs_n).is_worse(0.0)
+
+
+def test_of_equally_good_ones_about_one_in_twenty_is_refused_at_most():
+    rng = np.random.default_rng(7)
+    refused = sum(
+        compare(rng.random(400) < 0.85, rng.random(400) < 0.85).is_worse(0.0) for _ in range(2000)
+    )
+    assert refused / 2000 < 1.5 * SIGNIFICANT
+    assert refused > 0  # it can tell something
+
+
+def test_a_much_worse_one_is_found_on_a_hundred_samples():
+    rng = np.random.default_rng(8)
+    found = sum(
+        compare(rng.random(100) < 0.70, rng.random(100) < 0.90).is_worse(0.0) for _ in range(500)
+    )
+    assert found / 500 > 0.9
