@@ -110,6 +110,10 @@ class DigitsData(Samples):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         return self._samples_nhwc[index], self._classes[index]
 
+    def targets(self) -> Sequence[int]:
+        """See ``Samples.targets``."""
+        return self._classes
+
     @property
     def digest(self) -> str:
         """See ``Samples.digest``."""
@@ -149,19 +153,8 @@ def digits(spec: PreprocessSpec, train_samples: int = DIGITS_TRAIN, seed: int = 
     return SplitData(train, DigitsData(spec, "heldout", heldout_samples, seed), spec)
 
 
-def training_loader(samples: Samples, batch_size: int, epoch_seed: int, workers: int = 0) -> Loader:
-    """Shuffled batches of one epoch; ``epoch_seed`` alone decides the order, not ``workers``."""
-    return DataLoader(
-        samples,
-        batch_size=batch_size,
-        shuffle=True,
-        num_workers=workers,
-        generator=torch.Generator().manual_seed(epoch_seed),
-        # A batch of one sample has no variance: batch normalisation refuses it.
-        drop_last=len(samples) > batch_size and len(samples) % batch_size == 1,
-    )
-
-
-def heldout_loader(samples: Samples, batch_size: int = 256, workers: int = 0) -> Loader:
-    """All samples in their order."""
-    return DataLoader(samples, batch_size=batch_size, num_workers=workers)
+def heldout_loader(
+    samples: Samples, batch_size: int = 256, workers: int = 0, pinned: bool = False
+) -> Loader:
+    """All samples in their order. ``pinned`` memory is quicker to copy to a CUDA device."""
+    return DataLoader(samples, batch_size=batch_size, num_workers=workers, pin_memory=pinned)

@@ -241,7 +241,7 @@ def predict(
     targets: list[Tensor] = []
     with torch.inference_mode():
         for batch_nhwc, batch_targets in loader:
-            logits.append(served(batch_nhwc.to(device)).cpu().float())
+            logits.append(served(batch_nhwc.to(device, non_blocking=True)).cpu().float())
             targets.append(batch_targets)
     return Predictions(tuple(labels), torch.cat(logits), torch.cat(targets), task)
 

@@ -19,8 +19,11 @@ from torch import Tensor
 
 from pipeline.errors import EXIT_INTERRUPTED, ConfigError, HeadraceError
 from trainer.auxiliary import AuxiliaryLoss
+from trainer.balance import balanced
+from trainer.batches import TrainingBatches, naming_lost_workers
 from trainer.checkpoint import load_tensors
-from trainer.data import Loader, SplitData, heldout_loader, training_loader
+from trainer.data import SplitData, heldout_loader
+from trainer.distributed import Ranks
 from trainer.early_stopping import EarlyStopping
 from trainer.evaluate import Predictions, predict
 from trainer.finetune import tune
@@ -100,12 +103,16 @@ class Training:
         if settings.channels_last:  # the planes follow: a convolution takes its weight's layout
             self.network.to(memory_format=torch.channels_last)
         # 3: the loss, and what it is computed in.
-        self._loss_of = AuxiliaryLoss(loss_of(data.task), auxiliary_weight(settings.net))
+        loss = balanced(loss_of(data.task), data.train, settings.balance)
+        self._loss_of = AuxiliaryLoss(loss, auxiliary_weight(settings.net)).to(self._device)
         self.precision = Precision(settings.precision, self._device)
         # 4: the optimiser, and how its learning rate goes.
         self.optimiser = build_optimiser(self.network, settings)
-        steps_per_epoch = self._plan(self._batches(epoch=1)).steps
-        self.schedule = Schedule(self.optimiser, settings, steps_per_epoch)
+        # The batches, of which each process learns from its share.
+        self._ranks = Ranks.current()
+        self._learner = self._ranks.learner(self.served, self._device)
+        self._batches = TrainingBatches(data.train, settings, self._ranks)
+        self.schedule = Schedule(self.optimiser, settings, self._plan().steps)
 
     def learn(self, epoch: int, progress: TrainingProgress) -> Learnt:
         """Step 5: one pass over the training data.
@@ -113,16 +120,20 @@ class Training:
         Raises:
             HeadraceError: the loss or its gradient isn't finite any more.
         """
-        loader = self._batches(epoch)
-        plan = self._plan(loader)
+        epoch_seed = self._settings.seed * _EPOCHS_PER_SEED + epoch
+        self._ranks.draw_apart(epoch_seed)
+        loader, plan = self._batches.epoch(epoch_seed), self._plan()
         self.served.train()
         self.tuning.keep_still()
         loss_sum, norms = 0.0, list[float]()
         learning_rate = self.schedule.learning_rate
         for batch, (batch_nhwc, targets) in enumerate(loader, start=1):
-            loss = self._loss(batch_nhwc.to(self._device), targets.to(self._device))
-            self.precision.backward(loss * plan.share(batch))
-            loss_sum += self._finite("loss", loss, epoch, batch)
+            part = self._ranks.part(plan.in_batch(batch))
+            with self._ranks.summing(self._learner, plan.ends_step(batch)):
+                loss = self._loss(self._moved(batch_nhwc), self._moved(targets))
+                # The ranks' gradients are averaged, and are to be added.
+                self.precision.backward(loss * (plan.share(batch) * part * self._ranks.count))
+            loss_sum += self._finite("loss", self._ranks.total(loss.detach() * part), epoch, batch)
             if plan.ends_step(batch):
                 learning_rate = self.schedule.learning_rate
                 norm = self._step()
@@ -132,22 +143,18 @@ class Training:
         gradient_norm = sum(norms) / len(norms) if norms else None
         return Learnt(loss_sum / len(loader), learning_rate, gradient_norm)
 
-    def _batches(self, epoch: int) -> Loader:
+    def _plan(self) -> StepPlan:
         settings = self._settings
-        epoch_seed = settings.seed * _EPOCHS_PER_SEED + epoch
-        return training_loader(
-            self._data.train, settings.batch_size, epoch_seed, workers=settings.workers
-        )
+        return StepPlan(self._batches.samples, settings.batch_size, settings.accumulate)
 
-    def _plan(self, loader: Loader) -> StepPlan:
-        batch_size = self._settings.batch_size
-        samples = min(len(self._data.train), len(loader) * batch_size)  # one may be left over
-        return StepPlan(samples, batch_size, self._settings.accumulate)
+    def _moved(self, tensor: Tensor) -> Tensor:
+        """From pinned memory the copy goes on while the CPU does."""
+        return tensor.to(self._device, non_blocking=True)
 
     def _loss(self, batch_nhwc: Tensor, targets: Tensor) -> Tensor:
         try:
             with self.precision.autocast():
-                outputs = self.served(batch_nhwc)
+                outputs = self._learner(batch_nhwc)
         except ValueError as cause:  # a normalisation over one value
             raise ConfigError(
                 f"the network can't learn from a batch of {len(batch_nhwc)}: {cause}. Take a larger"
@@ -181,8 +188,11 @@ class Training:
 
     def predict(self) -> Predictions:
         """Runs the network over all held-out data."""
-        loader = heldout_loader(self._data.heldout, workers=self._settings.workers)
-        return predict(self.served, loader, self._data.labels, self._device, self._data.task)
+        workers, pinned = self._settings.workers, self._device.type == "cuda"
+        loader = heldout_loader(self._data.heldout, workers=workers, pinned=pinned)
+        return self._ranks.from_first(
+            lambda: predict(self.served, loader, self._data.labels, self._device, self._data.task)
+        )
 
 
 def _milder(settings: FitSettings) -> str:
@@ -196,6 +206,7 @@ def _milder(settings: FitSettings) -> str:
     return " or ".join(ways)
 
 
+@naming_lost_workers()
 def fit(
     data: SplitData,
     settings: FitSettings,
@@ -228,6 +239,7 @@ def fit(
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")
     elif resume:
         progress.say(f"no epoch is kept in {run.path}: beginning with the first")
+    Ranks.current().check_same({"data": identity["data"], "number of epochs kept": state.epoch})
     # Only now: a resume that is refused leaves the run's own description in place.
     run.begin({**identity, "epochs": settings.epochs})
     stopping = EarlyStopping(settings.patience, settings.min_delta)
@@ -287,7 +299,7 @@ def _line(report: EpochReport, epochs: int) -> str:
 
 
 def _best_of(run: RunFolder, training: Training, state: TrainingState) -> FitResult:
-    training.network.load_state_dict(load_tensors(run.best))
+    training.network.load_state_dict(Ranks.current().from_first(lambda: load_tensors(run.best)))
     predictions = training.predict()
     training.served.to("cpu").to(memory_format=torch.contiguous_format)
     evaluation = evaluate(predictions)

@@ -2,125 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from pipeline.errors import ConfigError, FrameRejected, HeadraceError
-from pipeline.preprocess import PreprocessSpec, load_sample
-from pipeline.types import ImageHwc
-from trainer.data import Samples, SplitData
+from pipeline.errors import ConfigError
+from pipeline.preprocess import PreprocessSpec
+from trainer.data import SplitData
+from trainer.image_files import (
+    ImageFile,
+    ImageFilesData,
+    SkippedImage,
+    check_usable,
+    is_held_out,
+)
 from trainer.user_network import shortened
 
-_HELDOUT_SHARE = 0.2
-CACHE_BYTES = 2 * 1024**3
-"""Up to this size samples are kept in memory; of a larger set each is decoded when asked for."""
-
 _LAYOUT = "Expected one folder for each class, with its pictures: PATH/cat/1.jpg, PATH/dog/2.jpg"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """One picture and its class. ``key`` is its path below the data's folder, with slashes."""
-
-    path: Path
-    key: str
-    class_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedImage:
-    """A file that can't be learnt from, and why."""
-
-    path: Path
-    reason: str
-
-
-class ImageFolderData(Samples):
-    """Pictures from files; those that can't be decoded are left out and named in ``skipped``.
-
-    Every file is decoded once at the start; ``files`` are the usable ones. Safe in DataLoader
-    workers: reads only.
-    """
-
-    def __init__(
-        self,
-        files: Iterable[ImageFile],
-        labels: tuple[str, ...],
-        spec: PreprocessSpec,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        self.labels = labels
-        self._spec = spec
-        files = list(files)
-        keep = len(files) * int(np.prod(spec.sample_shape_hwc)) <= cache_bytes
-        with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
-            tried = list(pool.map(lambda file: self._try(file, keep), files))
-        self.skipped = tuple(each for each in tried if isinstance(each, SkippedImage))
-        good = [
-            (f, s) for f, s in zip(files, tried, strict=True) if not isinstance(s, SkippedImage)
-        ]
-        self.files = [file for file, _ in good]
-        self._samples = [sample for _, sample in good]
-
-    def _try(self, file: ImageFile, keep: bool) -> ImageHwc | SkippedImage | None:
-        try:
-            sample_hwc = load_sample(file.path.read_bytes(), self._spec)
-        except FrameRejected as cause:
-            return SkippedImage(file.path, str(cause))
-        except OSError as cause:
-            return SkippedImage(file.path, f"unreadable: {cause.strerror}")
-        return sample_hwc if keep else None
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        file, sample_hwc = self.files[index], self._samples[index]
-        if sample_hwc is None:
-            loaded = self._try(file, keep=True)
-            if isinstance(loaded, SkippedImage) or loaded is None:
-                raise HeadraceError(f"{file.path} could be read at the start and can't be now")
-            sample_hwc = loaded
-        return torch.from_numpy(sample_hwc), file.class_id
-
-    @property
-    def digest(self) -> str:
-        """See ``Samples.digest``: names and sizes here, as reading all again would be slow."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.key}\0{file.class_id}\0{file.path.stat().st_size}\n".encode())
-        return digest.hexdigest()
+_PARTS = "PATH/train/CLASS and PATH/val/CLASS"
 
 
 def image_folder(root: Path, spec: PreprocessSpec) -> tuple[SplitData, tuple[SkippedImage, ...]]:
     """Reads an image folder and says which files were skipped.
 
-    Where ``train/`` and ``val/`` are there, they are the parts; otherwise a fifth is held out by a
-    hash of each picture's path below ``root``, so a picture stays in its part when others come.
+    Where ``train/`` and ``val/`` are there, they are the parts; otherwise ``is_held_out`` decides
+    by each picture's path below ``root``.
 
     Raises:
         ConfigError: no folder, no classes, or nothing usable in a class or part.
     """
     if not root.is_dir():
-        raise ConfigError(f"--data {root} is no folder. Use --data digits, or an image folder.")
+        raise ConfigError(
+            f"--data {root} is no folder. Use --data digits, an image folder, or a table of"
+            " pictures: FILE.csv or FILE.parquet."
+        )
     labels, train_files, heldout_files = _listed(root)
-    train = ImageFolderData(train_files, labels, spec)
-    heldout = ImageFolderData(heldout_files, labels, spec)
-    skipped = (*train.skipped, *heldout.skipped)
-    _check_usable(root, train, heldout, skipped)
-    return SplitData(train, heldout, spec), skipped
+    train = ImageFilesData(train_files, labels, spec)
+    heldout = ImageFilesData(heldout_files, labels, spec)
+    check_usable(root, train, heldout, _LAYOUT, _PARTS)
+    return SplitData(train, heldout, spec), (*train.skipped, *heldout.skipped)
 
 
 def heldout_folder(
     root: Path, labels: tuple[str, ...], spec: PreprocessSpec
-) -> tuple[ImageFolderData, tuple[SkippedImage, ...]]:
+) -> tuple[ImageFilesData, tuple[SkippedImage, ...]]:
     """Reads all pictures of a folder, or of its ``val/`` where ``train/`` is beside that, to judge
     a network by that was trained elsewhere; says which were skipped. Not all labels need pictures.
 
@@ -139,9 +62,11 @@ def heldout_folder(
         )
     places = {label: place for place, label in enumerate(labels)}
     files = [
-        ImageFile(each.path, each.key, places[names[each.class_id]]) for each in _files(part, names)
+        ImageFile(each.path, each.key, places[name])
+        for name in names
+        for each in _files(part, (name,))
     ]
-    samples = ImageFolderData(files, labels, spec)
+    samples = ImageFilesData(files, labels, spec)
     if not len(samples):
         raise ConfigError(f"--data {part} has no picture that can be decoded. {_LAYOUT}.")
     return samples, samples.skipped
@@ -181,30 +106,3 @@ def _files(root: Path, labels: tuple[str, ...]) -> list[ImageFile]:
         for path in sorted((root / label).rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     ]
-
-
-def is_held_out(key: str) -> bool:
-    """Whether the picture of this path is of the fifth that a network is judged by."""
-    first = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
-    return first < _HELDOUT_SHARE * 2**32
-
-
-def _check_usable(
-    root: Path,
-    train: ImageFolderData,
-    heldout: ImageFolderData,
-    skipped: tuple[SkippedImage, ...],
-) -> None:
-    broken = f" ({len(skipped)} files were skipped, first {skipped[0].path})" if skipped else ""
-    there = {train.labels[file.class_id] for file in train.files}
-    missing = [label for label in train.labels if label not in there]
-    if missing:
-        raise ConfigError(
-            f"{root} has no picture to learn {', '.join(missing)} from{broken}. {_LAYOUT};"
-            " a class needs about ten, as a fifth is held out."
-        )
-    if not len(heldout):
-        raise ConfigError(
-            f"{root} has {len(train)} pictures and none held out{broken}. Add pictures, or make"
-            " the parts yourself: PATH/train/CLASS and PATH/val/CLASS."
-        )

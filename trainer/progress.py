@@ -56,6 +56,13 @@ class PlainProgress:
         pass
 
 
+class SilentProgress(PlainProgress):
+    """Nothing at all, where another process says it."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+
 class BarProgress:
     """A bar for the epoch that runs, and a line for each that is over."""
 

@@ -1,6 +1,6 @@
 """The process's random generators: torch's, CUDA's, numpy's and Python's own.
 
-The order of samples has a generator of its own (``training_loader``); dropout and what else a
+The order of samples has a generator of its own (``TrainingBatches``); dropout and what else a
 network draws come from these.
 """
 

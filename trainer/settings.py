@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import ConfigError
+from trainer.balance import BALANCES
 from trainer.nets import NetSettings
 
 _USUAL_LR = {"sgd": 0.01, "adam": 0.001, "adamw": 0.001}
@@ -31,7 +32,7 @@ class FitSettings:
     Attributes:
         net: See ``build_net``.
         epochs: Passes over the training data, at most.
-        batch_size: Samples in a forward pass.
+        batch_size: Samples in a forward pass, those of all processes together.
         optimizer: ``sgd``, ``adam`` or ``adamw``.
         lr: The learning rate; with a schedule, the highest.
         momentum: SGD's. Adam and AdamW have their own, and the one-cycle schedule sets it.
@@ -46,6 +47,8 @@ class FitSettings:
         precision: One of ``PRECISIONS``: what the forward pass is computed in.
         accumulate: Batches in a step of the optimiser.
         channels_last: Whether weights and planes lie in memory as NHWC.
+        augment: Some of ``AUGMENTATIONS``, in their order.
+        balance: One of ``BALANCES``: what is done for classes of few samples.
         seed: Of weights, order, dropout and digits.
         workers: The DataLoader's processes.
         device: ``cpu`` or ``cuda:N``.
@@ -71,6 +74,8 @@ class FitSettings:
     precision: str = "float32"
     accumulate: int = 1
     channels_last: bool = False
+    augment: tuple[str, ...] = ()
+    balance: str = "none"
     seed: int = 0
     workers: int = 0
     device: str = "cpu"
@@ -80,6 +85,7 @@ class FitSettings:
         _check_known("--optimizer", self.optimizer, _USUAL_LR)
         _check_known("--schedule", self.schedule, SCHEDULES)
         _check_known("--precision", self.precision, PRECISIONS)
+        _check_known("--balance", self.balance, BALANCES)
         if self.precision == "fp16" and not self.device.startswith("cuda"):
             raise ConfigError(
                 f"--precision fp16 needs a CUDA device, and --device is {self.device}."
@@ -119,6 +125,13 @@ class FitSettings:
         if self.schedule in _PACED_BY_EPOCHS:
             identity["schedule"] = f"{self.schedule} over {self.epochs} epochs"
         return identity | self.net_settings.identity()
+
+    def notes(self) -> dict[str, str]:
+        """What an artifact says of it: what the samples were, and the network."""
+        notes = {"augment": ", ".join(self.augment)} if self.augment else {}
+        if self.balance != "none":
+            notes["balance"] = self.balance
+        return notes | self.net_settings.notes()
 
 
 def _check_known(option: str, value: str, known: Collection[str]) -> None:

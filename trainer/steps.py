@@ -40,5 +40,8 @@ class StepPlan:
         """
         samples_before_step = (batch - 1) // self.accumulate * self.accumulate * self.batch_size
         in_step = min(self.accumulate * self.batch_size, self.samples - samples_before_step)
-        in_batch = min(self.batch_size, self.samples - (batch - 1) * self.batch_size)
-        return in_batch / in_step
+        return self.in_batch(batch) / in_step
+
+    def in_batch(self, batch: int) -> int:
+        """How many samples this batch has."""
+        return min(self.batch_size, self.samples - (batch - 1) * self.batch_size)

@@ -14,23 +14,27 @@ from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.verified import patient_probe
 from pipeline.types import OUTPUTS, Task
+from trainer.balance import lines_on_classes
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData, digits
+from trainer.distributed import FollowedRun, Ranks
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, fit
 from trainer.gate import DEFAULT_GATE, GateSettings
 from trainer.gated import Gate, Gated
 from trainer.image_folder import image_folder
+from trainer.image_table import image_table
 from trainer.incumbent import Heldout
 from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
-from trainer.progress import TrainingProgress, progress_for_stderr
+from trainer.progress import SilentProgress, TrainingProgress, progress_for_stderr
 from trainer.reference import reference_of
 from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
 from trainer.settings import FitSettings
+from trainer.table import is_table
 from trainer.tasks import read_as
 from trainer.tracking import EpochListener, TensorBoard
 
@@ -42,9 +46,10 @@ _NAMED_FILES = 20
 class TrainJob:
     """What `headrace train` was asked for.
 
-    ``data`` is ``digits`` or an image folder; ``train_samples`` is of ``digits`` alone. Without
-    ``run`` a new folder below ``runs/`` is made, or with ``resume`` the newest one goes on.
-    ``task`` is None where the data say it.
+    ``data`` is ``digits``, an image folder or a table of pictures; ``train_samples`` is of
+    ``digits`` alone, ``targets`` of tables: see ``image_table``. Without ``run`` a new folder below
+    ``runs/`` is made, or with ``resume`` the newest one goes on. ``task`` is None where the
+    data say it.
     """
 
     data: str
@@ -58,6 +63,7 @@ class TrainJob:
     tensorboard: bool = False
     mlflow: str | None = None
     gate: GateSettings = DEFAULT_GATE
+    targets: tuple[str, ...] = ()
     task: Task | None = None
 
 
@@ -121,18 +127,22 @@ class TrainSummary:
 
 
 def train(job: TrainJob) -> TrainSummary:
-    """Trains as ``job`` says; progress goes to stderr.
+    """Trains as ``job`` says; progress goes to stderr. Of several processes the first one alone
+    says something, writes and publishes.
 
     Raises:
-        HeadraceError: see ``fit``, ``image_folder``, ``write_report``, ``make_draft`` and
-            ``Gate.publish``.
+        HeadraceError: see ``fit``, ``image_folder``, ``image_table``, ``write_report``,
+            ``make_draft`` and ``Gate.publish``.
     """
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
-    run = _run_folder(job)
+    run, is_first = _run_folder(job), Ranks.current().is_first
+    if not is_first:
+        run = FollowedRun(run.path)
     with ExitStack() as opened:
-        progress = opened.enter_context(progress_for_stderr())
-        listeners = [opened.enter_context(each) for each in _listeners(job, run, progress)]
+        progress = opened.enter_context(progress_for_stderr() if is_first else SilentProgress())
+        wanted = _listeners(job, run, progress) if is_first else []
+        listeners = [opened.enter_context(each) for each in wanted]
 
         def on_epoch(report: EpochReport) -> None:
             for listener in listeners:
@@ -142,9 +152,11 @@ def train(job: TrainJob) -> TrainSummary:
         if job.task is not None:
             read_as(data, job.task)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
-        calibration = _judge(job, run, result)
+        calibration = _judge(job, result)
         gated = None
-        if job.target:
+        if is_first:
+            write_report(run.path, result.history, result.best.epoch, calibration)
+        if is_first and job.target:
             draft, heldout = _draft(job, job.target.name, data, result, calibration)
             probe = opened.enter_context(patient_probe())
             gated = Gate(job.target, draft, heldout, job.gate, probe, progress.say).publish()
@@ -194,7 +206,11 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
         data = digits(job.spec, job.train_samples, job.settings.seed)
     else:
         progress.say(f"reading {job.data}")
-        data, skipped = image_folder(Path(job.data), job.spec)
+        path = Path(job.data)
+        if is_table(path):
+            data, skipped = image_table(path, job.spec, job.targets)
+        else:
+            data, skipped = image_folder(path, job.spec)
         for each in skipped[:_NAMED_FILES]:
             progress.say(f"skipped {each.path}: {each.reason}")
         if len(skipped) > _NAMED_FILES:
@@ -203,17 +219,14 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
         f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
         f" {len(data.labels)} {OUTPUTS[data.task]}"
     )
+    for line in lines_on_classes(data.train, job.settings.balance):
+        progress.say(line)
     return data
 
 
-def _judge(job: TrainJob, run: RunFolder, result: FitResult) -> Calibration:
+def _judge(job: TrainJob, result: FitResult) -> Calibration:
     """On the samples that also chose the epoch, so the figures are a little flattered."""
-    if job.calibrate:
-        calibration = calibrate(result.predictions)
-    else:
-        calibration = Calibration.none(result.evaluation)
-    write_report(run.path, result.history, result.best.epoch, calibration)
-    return calibration
+    return calibrate(result.predictions) if job.calibrate else Calibration.none(result.evaluation)
 
 
 def figures_of(calibration: Calibration) -> dict[str, float]:
@@ -243,7 +256,7 @@ def _draft(
             "net": job.settings.net,
             "data": Path(job.data).name,
             "data_sha256": data.digest,
-            **job.settings.net_settings.notes(),
+            **job.settings.notes(),
         },
         reference=reference_of(data.heldout, predictions),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,8 +27,18 @@ _OTHER_SCHEDULES = "a --schedule other than one-cycle, which has its own"
 def train(
     data: Annotated[
         str,
-        typer.Option(help="'digits', or an image folder: PATH/CLASS/name.jpg.", metavar="DATA"),
+        typer.Option(
+            help="'digits', an image folder (PATH/CLASS/name.jpg), or a table of pictures:"
+            " FILE.csv or FILE.parquet.",
+            metavar="DATA",
+        ),
     ] = "digits",
+    target_columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target", metavar="COLUMN", help="Of a table: numbers to predict; repeatable."
+        ),
+    ] = None,
     net: Annotated[
         str,
         typer.Option(
@@ -93,7 +104,9 @@ def train(
         typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Samples in a forward pass.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Samples in a forward pass, of all processes together.")
+    ] = 64,
     optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw.")] = "sgd",
     lr: Annotated[
         float | None,
@@ -133,6 +146,16 @@ def train(
     channels_last: Annotated[
         bool, typer.Option("--channels-last", help="Weights and planes in memory as NHWC.")
     ] = False,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Change samples at random: some of crop,rotate,flip,color,blur,noise.",
+        ),
+    ] = None,
+    balance: Annotated[
+        str, typer.Option(help="For classes with few samples: none, weights or sampling.")
+    ] = "none",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order, dropout and digits.")] = 0,
     run: Annotated[
         Path | None, typer.Option(help="The run's folder (default: a new one in runs/).")
@@ -187,6 +210,8 @@ def train(
 
     Killed at any point, the same command with --resume goes on, to the same weights.
     """
+    from trainer.table import is_table
+
     cnn: dict[str, Any] = {
         "activation": activation,
         "batch_norm": batch_norm or None,
@@ -206,6 +231,7 @@ def train(
         ("--min-delta", min_delta is not None and patience is None, "--patience"),
         ("--patience", patience and patience > epochs - 2, "at least two more --epochs"),
         ("--train-samples", train_samples is not None and data != "digits", "--data digits"),
+        ("--target", target_columns and not is_table(Path(data)), "--data FILE.csv or .parquet"),
         ("--window", window is not None and data == "digits", "--data of 16-bit pictures"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
@@ -218,6 +244,8 @@ def train(
     import torch
 
     from pipeline.engine.device import choose_device
+    from trainer.augment import parse_augmentations
+    from trainer.distributed import Ranks, joined
     from trainer.gate import GateSettings
     from trainer.nets import CnnOptions, NetSettings, WeightsFile, usual_size
     from trainer.options import (
@@ -260,6 +288,8 @@ def train(
         precision=precision,
         accumulate=accumulate,
         channels_last=channels_last,
+        augment=parse_augmentations(augment) if augment is not None else (),
+        balance=balance,
         seed=seed,
         workers=workers,
         device=choose_device(device),
@@ -275,13 +305,26 @@ def train(
         window=parse_window(window) if window else None,
     )
     samples = _TRAIN_SAMPLES if train_samples is None else train_samples
-    summary = run_job(
-        TrainJob(
-            *(data, spec, settings, run, resume, samples, target),
-            *(calibrate, tensorboard, mlflow, gate),
-            task=check_task(task) if task is not None else None,
-        )
+    job = TrainJob(
+        data=data,
+        spec=spec,
+        settings=settings,
+        run=run,
+        resume=resume,
+        train_samples=samples,
+        target=target,
+        calibrate=calibrate,
+        tensorboard=tensorboard,
+        mlflow=mlflow,
+        gate=gate,
+        targets=tuple(target_columns or ()),
+        task=check_task(task) if task is not None else None,
     )
+    with joined(settings.device) as own_device:
+        summary = run_job(replace(job, settings=replace(settings, device=own_device)))
+        is_first = Ranks.current().is_first
+    if not is_first:
+        return
     if as_json:
         typer.echo(json.dumps(summary.to_dict()))
     else:

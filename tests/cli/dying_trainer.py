@@ -4,6 +4,7 @@
     dying_trainer.py NAME N ARGUMENTS…        before the file NAME is replaced for the Nth time
 
 Both are seen from outside, by torch's hook and Python's audit events: what runs is the trainer.
+Of several processes, the first one dies.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def die_before_replacing(name: str, last: int) -> None:
 
 if __name__ == "__main__":
     moment, number, *arguments = sys.argv[1:]
-    if moment == "step":
+    if os.environ.get("RANK", "0") != "0":
+        pass
+    elif moment == "step":
         die_after_step(int(number))
     else:
         die_before_replacing(moment, int(number))

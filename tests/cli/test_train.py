@@ -190,6 +190,10 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--precision", "fp16"], "fp16 needs a CUDA device"),
         (["--nesterov", "--momentum", "0"], "--nesterov needs"),
         (["--data", "photos", "--train-samples", "9"], "--train-samples goes with --data digits"),
+        (["--target", "high"], r"--target goes with --data FILE\.csv or \.parquet"),
+        (["--data", "none.csv"], r"none\.csv can't be read: No such file"),
+        (["--augment", "mirror"], "--augment is 'mirror', expected some of crop"),
+        (["--balance", "classes"], "--balance is 'classes', expected none, weights or sampling"),
         (["--window", "0,4095"], "--window goes with --data of 16-bit pictures"),
         (["--data", "photos", "--window", "9"], "expected BLACK,WHITE"),
         (["--data", "photos", "--window", "9,5"], "0 <= BLACK < WHITE"),
@@ -373,3 +377,31 @@ def test_a_network_of_ones_own_is_trained_published_and_resumed(
     artifact = Registry("registry").read("mine", 2)
     assert artifact.golden.logits_nk.shape == (8, 10)
     assert artifact.manifest.notes["net"] == "my_networks_of_today:tiny"
+
+
+def test_a_table_is_learnt_from_augmented_and_balanced_and_the_artifact_says_so(tmp_path: Path):
+    folder_of_pictures(tmp_path / "data", ("cat", "dog"))
+    rows = [f"dog/{number}.jpg,dog\n" for number in range(12)]
+    rows += [f"cat/{number}.jpg,cat\n" for number in range(9)]
+    (tmp_path / "data" / "photos.csv").write_text("path,label\n" + "".join(rows) + "gone.jpg,cat\n")
+    arguments = [
+        *(*PLAIN, "--data", str(tmp_path / "data" / "photos.csv"), "--batch-size", "8"),
+        *("--augment", "noise,flip", "--run", str(tmp_path / "run"), "--publish", "pets"),
+        *("--registry", str(tmp_path / "models")),
+    ]
+    first = CliRunner().invoke(app, [*arguments, "--balance", "sampling", "--epochs", "1"])
+    assert first.exit_code == 0, first.output
+    assert "gone.jpg: unreadable: No such file" in first.stderr
+    assert re.search(r"samples to learn each class from: cat \d, dog \d", first.stderr)
+    manifest = Registry(str(tmp_path / "models")).manifest("pets", 1)
+    assert manifest.contract.labels == ("cat", "dog")
+    assert manifest.notes["augment"] == "flip, noise"
+    assert manifest.notes["balance"] == "sampling"
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert (kept["augment"], kept["balance"]) == (["flip", "noise"], "sampling")
+    again = [*arguments, "--epochs", "2", "--resume"]
+    with pytest.raises(ConfigError, match="balance sampling, now none"):
+        CliRunner().invoke(app, again, catch_exceptions=False)
+    again[again.index("noise,flip")] = "flip"
+    with pytest.raises(ConfigError, match=r"augment \('flip', 'noise'\), now \('flip',\)"):
+        CliRunner().invoke(app, [*again, "--balance", "sampling"], catch_exceptions=False)

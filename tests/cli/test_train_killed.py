@@ -86,6 +86,11 @@ EARLY = [
     *("--schedule", "plateau", "--channels-last"),
 ]
 
+AUGMENTED = [
+    *("--augment", "crop,rotate,flip,color,blur,noise", "--balance", "sampling"),
+    *("--workers", "2", "--net", "simple-cnn", "--dropout", "0.3", "--epochs", "3"),
+]
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
@@ -94,6 +99,7 @@ EARLY = [
     [
         pytest.param(NESTEROV, 3, 4, id="nesterov, cosine, warm-up, clip, accumulate"),
         pytest.param(DROPOUT, 5, 3, id="adamw, one-cycle, dropout"),
+        pytest.param(AUGMENTED, 5, 3, id="augmented in workers, sampled by class, dropout"),
         pytest.param(EARLY, 5, 3, id="adam, plateau, channels-last, early stopping"),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from trainer.data import SplitData
-from trainer.image_folder import ImageFile, ImageFolderData, is_held_out
+from trainer.image_files import ImageFile, ImageFilesData, is_held_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def read(feedback: Feedback, labels: tuple[str, ...], spec: PreprocessSpec) -> S
     """
     files = [each.file for each in feedback.arrived]
     return SplitData(
-        ImageFolderData((file for file in files if not is_held_out(file.key)), labels, spec),
-        ImageFolderData((file for file in files if is_held_out(file.key)), labels, spec),
+        ImageFilesData((file for file in files if not is_held_out(file.key)), labels, spec),
+        ImageFilesData((file for file in files if is_held_out(file.key)), labels, spec),
         spec,
     )

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from pipeline.errors import ConfigError, HeadraceError
 from pipeline.preprocess import PreprocessSpec
+from tests.devices import CUDA
 from tests.support import noise_jpeg
 from trainer.checkpoint import load_tensors
-from trainer.data import DigitsData, SplitData, training_loader
+from trainer.data import DigitsData, SplitData
 from trainer.fit import EpochReport, Training, TrainingStopped, fit
 from trainer.image_folder import image_folder
 from trainer.nets import ReferenceCnn
@@ -64,7 +66,9 @@ def test_by_default_training_is_the_plain_loop_bit_for_bit(few_digits: SplitData
     served = ServedNetwork(network, TRAINING_NORMALISATION).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
     for epoch in (1, 2):
-        for batch_nhwc, classes in training_loader(few_digits.train, 64, epoch_seed=epoch):
+        order = torch.Generator().manual_seed(epoch)
+        loader = DataLoader(few_digits.train, batch_size=64, shuffle=True, generator=order)
+        for batch_nhwc, classes in loader:
             loss = nn.functional.cross_entropy(served(batch_nhwc), classes)
             optimiser.zero_grad()
             loss.backward()
@@ -98,6 +102,14 @@ def test_channels_last_learns_the_same_and_is_published_as_usual(
     kernel = training.network.get_parameter("conv2.weight")
     assert kernel.is_contiguous(memory_format=torch.channels_last)
     assert kernel.grad is None  # a step leaves no gradient in memory
+
+
+@pytest.mark.parametrize("device", [CUDA])
+def test_on_a_gpu_samples_come_from_workers_by_pinned_memory(few_digits: SplitData, device: str):
+    alone = quietly(1, Training(few_digits, settings_for(1, augment=("flip",))))
+    moved = Training(few_digits, settings_for(1, augment=("flip",), workers=2, device=device))
+    assert quietly(1, moved) == pytest.approx(alone, rel=1e-3)
+    assert moved.predict().logits_nk.device.type == "cpu"
 
 
 def test_a_clipped_gradient_is_recorded_as_it_was_before(tmp_path: Path, few_digits: SplitData):

@@ -9,7 +9,8 @@ from pipeline.errors import ConfigError, HeadraceError
 from pipeline.preprocess import PreprocessSpec, load_sample
 from tests.support import noise_jpeg
 from trainer.data import Samples
-from trainer.image_folder import ImageFile, ImageFolderData, image_folder
+from trainer.image_files import ImageFile, ImageFilesData
+from trainer.image_folder import image_folder
 
 SPEC = PreprocessSpec(width=16, height=12)
 
@@ -21,7 +22,7 @@ def write_pictures(folder: Path, count: int, seed: int = 0) -> None:
 
 
 def keys(samples: Samples) -> set[str]:
-    assert isinstance(samples, ImageFolderData)
+    assert isinstance(samples, ImageFilesData)
     return {file.key for file in samples.files}
 
 
@@ -100,8 +101,8 @@ def test_what_cannot_be_learnt_from_is_refused_with_the_layout(tmp_path: Path):
 def test_a_set_too_large_for_memory_is_decoded_when_asked_for(tmp_path: Path):
     write_pictures(tmp_path, 3)
     files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
-    kept = ImageFolderData(files, ("a",), SPEC)
-    anew = ImageFolderData(files, ("a",), SPEC, cache_bytes=0)
+    kept = ImageFilesData(files, ("a",), SPEC)
+    anew = ImageFilesData(files, ("a",), SPEC, cache_bytes=0)
     assert torch.equal(anew[1][0], kept[1][0])
     files[1].path.unlink()
     assert len(anew) == 3

@@ -4,7 +4,7 @@ import torch
 
 from pipeline.digits import Scene
 from pipeline.preprocess import PreprocessSpec, load_sample
-from trainer.data import DigitsData, SplitData, heldout_loader, training_loader
+from trainer.data import DigitsData, heldout_loader
 
 SPEC = PreprocessSpec(width=24, height=24)
 
@@ -29,17 +29,8 @@ def test_growing_keeps_the_samples_that_are_there():
     assert DigitsData(SPEC, "train", 37, seed=1).digest != whole.digest
 
 
-def test_the_seed_alone_decides_the_order_whatever_the_workers(few_digits: SplitData):
-    def order(epoch_seed: int, workers: int) -> list[int]:
-        loader = training_loader(few_digits.train, 64, epoch_seed, workers)
-        return [class_id for _, classes in loader for class_id in classes.tolist()]
-
-    assert order(1, workers=0) == order(1, workers=2)
-    assert order(1, workers=0) != order(2, workers=0)
-
-
-def test_a_last_batch_of_one_sample_is_left_out():
-    data = DigitsData(SPEC, "train", 17)
-    assert [len(classes) for _, classes in training_loader(data, 8, 0)] == [8, 8]
-    assert [len(classes) for _, classes in training_loader(data, 32, 0)] == [17]
-    assert [len(classes) for _, classes in heldout_loader(data, 8)] == [8, 8, 1]
+def test_all_held_out_samples_come_in_their_order():
+    data = DigitsData(SPEC, "heldout", 17)
+    batches = [classes for _, classes in heldout_loader(data, 8)]
+    assert [len(classes) for classes in batches] == [8, 8, 1]
+    assert torch.cat(batches).tolist() == data.targets()

@@ -36,7 +36,7 @@ def test_the_newest_are_taken_and_counted_from_a_moment_on(tmp_path: Path) -> No
     assert [each.file.key for each in found.arrived] == [
         *("2/cam-0-2.jpg", "0/cam-0-3.jpg", "1/cam-0-4.jpg", "2/cam-0-5.jpg"),
     ]
-    assert [each.file.class_id for each in found.arrived] == [2, 0, 1, 2]
+    assert [each.file.target for each in found.arrived] == [2, 0, 1, 2]
     assert (found.since(103), found.newest_at) == (2, 105)
 
 
