@@ -14,8 +14,6 @@ from pipeline.digits import Scene
 from pipeline.errors import ConfigError
 from trainer.__main__ import app
 
-pytest.importorskip("trainer.image_table")
-
 _SAMPLES = 40
 
 
