@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +14,17 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.verified import patient_probe
-from pipeline.types import OUTPUTS, Task
+from pipeline.types import Task
 from trainer.balance import lines_on_classes
 from trainer.calibration import Calibration, calibrate
-from trainer.data import DIGITS_TRAIN, SplitData, digits
+from trainer.data import DIGITS_TRAIN, SplitData
 from trainer.distributed import FollowedRun, Ranks
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, fit
 from trainer.gate import DEFAULT_GATE, GateSettings
 from trainer.gated import Gate, Gated
-from trainer.image_folder import image_folder
-from trainer.image_table import image_table
 from trainer.incumbent import Heldout
+from trainer.load import DataChoice, load_data
 from trainer.mlflow_run import MlflowRun, MlflowTarget
 from trainer.nets import check_net
 from trainer.options import Target
@@ -34,12 +34,9 @@ from trainer.report import write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.served import CalibratedNetwork
 from trainer.settings import FitSettings
-from trainer.table import is_table
-from trainer.tasks import read_as
 from trainer.tracking import EpochListener, TensorBoard
 
 _RUNS = Path("runs")
-_NAMED_FILES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +124,22 @@ class TrainSummary:
 
 
 def train(job: TrainJob) -> TrainSummary:
-    """Trains as ``job`` says; progress goes to stderr. Of several processes the first one alone
-    says something, writes and publishes.
+    """Trains as ``job`` says, on the data that it names. See ``train_on``.
 
     Raises:
-        HeadraceError: see ``fit``, ``image_folder``, ``image_table``, ``write_report``,
-            ``make_draft`` and ``Gate.publish``.
+        HeadraceError: see ``train_on`` and ``load_data``.
+    """
+
+    choice = DataChoice(job.data, job.train_samples, job.settings.seed, job.targets, job.task)
+    return train_on(job, lambda progress: load_data(choice, job.spec, progress))
+
+
+def train_on(job: TrainJob, load: Callable[[TrainingProgress], SplitData]) -> TrainSummary:
+    """Trains on what ``load`` gives; progress goes to stderr. Of several processes the first one
+    alone says something, writes and publishes.
+
+    Raises:
+        HeadraceError: see ``fit``, ``write_report``, ``make_draft`` and ``Gate.publish``.
     """
     started = time.monotonic()
     check_net(job.settings.net, (job.spec.width, job.spec.height), job.settings.net_settings)
@@ -148,7 +155,9 @@ def train(job: TrainJob) -> TrainSummary:
             for listener in listeners:
                 listener.epoch_done(report)
 
-        data = _load(job, progress)
+        data = load(progress)
+        for line in lines_on_classes(data.train, job.settings.balance):
+            progress.say(line)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
         calibration = _judge(job, result)
         gated = None
@@ -196,32 +205,6 @@ def _run_folder(job: TrainJob) -> RunFolder:
         number += 1
         newest, free = free, RunFolder(_RUNS / f"{name}-{number}")
     return newest if job.resume else free
-
-
-def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
-    if job.data == "digits":
-        progress.say("rendering digits")
-        data = digits(job.spec, job.train_samples, job.settings.seed)
-    else:
-        progress.say(f"reading {job.data}")
-        path = Path(job.data)
-        if is_table(path):
-            data, skipped = image_table(path, job.spec, job.targets)
-        else:
-            data, skipped = image_folder(path, job.spec)
-        for each in skipped[:_NAMED_FILES]:
-            progress.say(f"skipped {each.path}: {each.reason}")
-        if len(skipped) > _NAMED_FILES:
-            progress.say(f"skipped {len(skipped)} files in all")
-    if job.task is not None:
-        read_as(data, job.task)
-    progress.say(
-        f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
-        f" {len(data.labels)} {OUTPUTS[data.task]}"
-    )
-    for line in lines_on_classes(data.train, job.settings.balance):
-        progress.say(line)
-    return data
 
 
 def _judge(job: TrainJob, result: FitResult) -> Calibration:

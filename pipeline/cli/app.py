@@ -53,6 +53,7 @@ VERBS = (
     Verb("status", "pipeline.cli.status:status", "Show how far a group is on a Kafka topic."),
     Verb("train", "pipeline.cli.train:train", "Train a network, and publish it if told."),
     Verb("publish", "pipeline.cli.publish:publish", "Make a network of your own an artifact."),
+    Verb("trainer", "pipeline.cli.trainer_watch:app", "Train a model anew as the world changes."),
     Verb("models", "pipeline.cli.models:app", "List, show, verify, promote and roll back models."),
     Verb("keys", "pipeline.cli.keys:app", "Make and show the keys that sign models."),
     Verb("check", "pipeline.cli.check:check", "Try sources, sinks and model; say what would run."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import typer
 from pipeline.cli.demo_folder import DemoFolder, demo_folder
 from pipeline.cli.demo_source import digits, paced
 from pipeline.cli.listening import check_listens
+from pipeline.cli.signals import sigterm_as_ctrl_c
 from pipeline.cli.starting import say_stopped_before_start
 from pipeline.cli.terminal import live_table, say
 
@@ -68,7 +68,7 @@ def demo(
     check_listens(host, port)
     run: Worker | None = None
     try:
-        with _sigterm_as_ctrl_c():
+        with sigterm_as_ctrl_c():
             if source:
                 source = paced(source, fps)
                 run = _run(_settings(source, model, registry or "registry", (host, port)), seconds)
@@ -82,16 +82,6 @@ def demo(
             return
     _report(run, as_json=as_json)
     raise typer.Exit(run.summary().exit_code)
-
-
-@contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Lets SIGTERM unwind the main thread too, so that the trainer and the folder go."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _settings(source: str, model: str, registry: str, address: tuple[str, int]) -> Settings:
