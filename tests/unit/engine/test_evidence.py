@@ -57,7 +57,7 @@ def test_the_money_is_the_mean_of_the_products(p0: float, batches: list[tuple[in
     assert bet.share == (so / frames if frames else 0.0)
     stakes = [stake / p0 for stake in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)]
     logs = [so * math.log1p(s * (1 - p0)) + (frames - so) * math.log1p(-s * p0) for s in stakes]
-    assert bet._logs == pytest.approx(logs)
+    assert bet._purse.logs == pytest.approx(logs)
 
 
 def test_once_won_it_stays_won() -> None:
