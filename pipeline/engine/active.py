@@ -68,6 +68,11 @@ class ActiveSlot:
         """The model for the next batch."""
         return self._model
 
+    @property
+    def canary(self) -> Canary | None:
+        """What scores a share of the streams in the next batch."""
+        return self._canary
+
     @contextmanager
     def for_batch(self) -> Iterator[tuple[ActiveModel, Canary | None]]:
         """The model for a batch that runs within the block, and the canary, of the same moment.
