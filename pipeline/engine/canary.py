@@ -2,7 +2,7 @@
 
 The active model scores every row all the same. So each of a canary's batches says how the two
 compare, and where the candidate fails the active model's answer is there already: no frame is lost
-by it, or late for its sake. It costs the share of the frames twice, for as long as the trial takes.
+by it. It costs the share of the frames twice, for as long as the trial takes.
 """
 
 from __future__ import annotations

@@ -206,7 +206,11 @@ class LiveView:
         self._truth.add(is_right)
         if stream is not None:
             stream.truth.add(is_right)
-        for tally in (self._version_of(scored.model), self._second_of(scored.model, now_mono_s)):
+        tallies = [self._version_of(scored.model)]
+        if self._trial is None or self._trial.version != scored.model.version:
+            # A canary's answers come between the active model's: the line would be all gaps.
+            tallies.append(self._second_of(scored.model, now_mono_s))
+        for tally in tallies:
             tally.right += is_right
             tally.frames += 1
 
