@@ -26,8 +26,9 @@ _MOST_BYTES = _MOST * 8 * (_MOST_WHY + 500)
 """Each character of a reason may take several bytes."""
 
 
-class _Entry(BaseModel):
-    """One line of the file."""
+class Entry(BaseModel):
+    """One line of the file: which content was refused, as which version first, and why. ``at`` is
+    Unix seconds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -49,7 +50,7 @@ class Quarantine:
     def __init__(self, folder: str, name: str) -> None:
         self._folder = Path(folder) if folder else None
         self._file = f"{name}.quarantine"
-        self._unkept: OrderedDict[str, _Entry] = OrderedDict()
+        self._unkept: OrderedDict[str, Entry] = OrderedDict()
         self._complaint = ""
         if self._folder is not None:
             self._storage = LocalStorage(self._folder)
@@ -102,28 +103,55 @@ class Quarantine:
         while len(self._unkept) > _MOST:
             self._unkept.popitem(last=False)
 
+    def entries(self) -> list[Entry]:
+        """All that is in it, the oldest first."""
+        return list(self._entries().values())
+
+    def release(self, version: int) -> int:
+        """Takes out of the file what was refused as this version; says how many contents.
+
+        Raises:
+            ConfigError: the file can't be written.
+        """
+        if self._folder is None:
+            return 0
+        try:
+            with self._storage.locked(""):
+                entries = self._kept()
+                left = {key: each for key, each in entries.items() if each.version != version}
+                if len(left) < len(entries):
+                    self._storage.write(self._file, _lines(OrderedDict(left)))
+        except FileNotFoundError:
+            return 0
+        except OSError as cause:
+            raise ConfigError(
+                f"{self._folder}/{self._file} can't be written ({cause.strerror}): release as the "
+                "user whose worker keeps it"
+            ) from cause
+        return len(entries) - len(left)
+
     def __len__(self) -> int:
         return len(self._entries())
 
-    def _entries(self) -> OrderedDict[str, _Entry]:
-        entries: OrderedDict[str, _Entry] = OrderedDict()
+    def _entries(self) -> OrderedDict[str, Entry]:
+        entries: OrderedDict[str, Entry] = OrderedDict()
         if self._folder is not None:
             with self._complaining():
                 entries = self._kept()
         entries.update(self._unkept)
         return entries
 
-    def _kept(self) -> OrderedDict[str, _Entry]:
+    def _kept(self) -> OrderedDict[str, Entry]:
         """What the file says; lines that say nothing are passed over."""
         try:
             content = self._storage.read(self._file, _MOST_BYTES)
         except FileNotFoundError:
             return OrderedDict()
-        entries: OrderedDict[str, _Entry] = OrderedDict()
+        entries: OrderedDict[str, Entry] = OrderedDict()
         bad = 0
         for line in content.splitlines():
             try:
-                entry = _Entry.model_validate_json(line)
+                entry = Entry.model_validate_json(line)
             except ValidationError:
                 bad += 1
                 continue
@@ -150,8 +178,8 @@ def _key(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _entry(refused: ModelIdentity, content: str, why: str, now: float) -> _Entry:
-    return _Entry(
+def _entry(refused: ModelIdentity, content: str, why: str, now: float) -> Entry:
+    return Entry(
         content_sha256=_key(content),
         version=refused.version,
         sha256=refused.sha256,
@@ -160,6 +188,6 @@ def _entry(refused: ModelIdentity, content: str, why: str, now: float) -> _Entry
     )
 
 
-def _lines(entries: OrderedDict[str, _Entry]) -> bytes:
+def _lines(entries: OrderedDict[str, Entry]) -> bytes:
     newest = list(entries.values())[-_MOST:]
     return b"".join(json.dumps(each.model_dump()).encode() + b"\n" for each in newest)

@@ -72,6 +72,7 @@ class Shadow:
         """One batch, and then a rest, so that it takes no more than its share."""
         seen = trial.step(_LOOK_S)
         self._report.count(seen)
+        self._report.show(trial.judge)
         check_wanted()
         until = self._clock.monotonic() + seen.taken_s * (1 / share - 1)
         while (left_s := until - self._clock.monotonic()) > 0:

@@ -131,3 +131,18 @@ def test_what_is_for_now_is_written_nowhere(bad: Manifest, tmp_path: Path) -> No
     quarantine.add_for_now(refused, bad.content, "another contract", 1.0)
     assert quarantine.why(bad.content) == "version 1 was refused, another contract"
     assert Quarantine(str(tmp_path), "tiny").why(bad.content) == ""
+
+
+def test_what_is_released_is_let_go_and_the_rest_is_kept(
+    registry: Registry, bad: Manifest, tmp_path: Path
+) -> None:
+    quarantine = Quarantine(str(tmp_path / "state"), "tiny")
+    assert quarantine.release(1) == 0
+    quarantine.prepare()
+    other = publish_tiny(registry, bias=0.2)
+    for each in (bad, other):
+        add(quarantine, each, "why", 1.0)
+    assert quarantine.release(3) == 0
+    assert quarantine.release(1) == 1
+    assert [each.version for each in quarantine.entries()] == [2]
+    assert not quarantine.why(bad.content)
