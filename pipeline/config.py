@@ -47,8 +47,9 @@ class ModelSettings(Section):
     )
     state_folder: str = Field(
         default="",
-        description="folder, one for a registry, that keeps the newest signed version taken, so "
-        "that a restarted worker refuses an older one too; empty: remembered while it runs",
+        description="folder, one for a registry, that keeps the newest signed version taken and "
+        "what was refused, so that a restarted worker refuses it too; empty: remembered while it "
+        "runs",
     )
     probe: Literal["never", "swaps", "always"] = Field(
         default="swaps",
@@ -59,10 +60,11 @@ class ModelSettings(Section):
     probe_timeout_s: float = Field(
         default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
     )
-    rollout: Literal["swap", "shadow"] = Field(
+    rollout: Literal["swap", "shadow", "canary"] = Field(
         default="swap",
         description="how a version takes another's place: `swap`, at once; `shadow`, after it has "
-        "run on the same frames, for nobody's eyes, and agrees",
+        "run on the same frames, for nobody's eyes, and agrees; `canary`, after it has also scored "
+        "a share of the streams for real",
     )
     shadow_frames: int = Field(
         default=2000,
@@ -74,14 +76,39 @@ class ModelSettings(Section):
         default=0.5,
         gt=0,
         lt=1,
-        description="share of the frames for which a version in the shadow may name another class "
-        "than the active one",
+        description="share of the frames for which a version on trial may name another class than "
+        "the active one",
+    )
+    max_confidence_drop: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="how much lower than the active one's the confidence of a version on trial may "
+        "be on average",
+    )
+    max_slowdown: float = Field(
+        default=3.0,
+        ge=1,
+        description="how many times as long as the active one a version on trial may take for most "
+        "batches; beside another one each is slower than alone",
     )
     shadow_share: float = Field(
         default=0.25,
         gt=0,
         le=1,
         description="share of one thread's time that a version in the shadow may take",
+    )
+    canary_share: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="share of the streams, at least one, that a version scores as a canary",
+    )
+    canary_frames: int = Field(
+        default=2000,
+        ge=1,
+        description="frames of these streams after which a version takes over as a canary, if "
+        "nothing spoke against it",
     )
 
     _several = field_validator("trusted_keys", mode="before")(one_or_many)

@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pipeline.histogram import Histogram
-from pipeline.types import RefusalReason
+from pipeline.types import ModelIdentity, RefusalReason
 
 AGE_BUCKETS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 """From one bare forward pass to a minute: the range in which `live` deadlines are set."""
@@ -83,14 +83,7 @@ class Metrics:
         )
         for result in SWAP_RESULTS:  # a first refusal is seen by `increase()` only from a 0 on
             self.model_swaps.labels(result)
-        self.shadow_frames = Counter(
-            "headrace_shadow_frames_total",
-            "Frames that a candidate ran on beside the active model, by whether they agree",
-            ["result"],
-            registry=on,
-        )
-        for result in ("agree", "differ"):
-            self.shadow_frames.labels(result)
+        self.trials = TrialMetrics(on)
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",
@@ -125,6 +118,12 @@ class Metrics:
             "Writes to a sink that failed and were tried again",
             registry=on,
         )
+
+    def show_model(self, before: ModelIdentity | None, now: ModelIdentity) -> None:
+        """Sets ``headrace_model_info``: exactly one series, that of the active model."""
+        if before is not None:
+            self.model_info.remove(before.name, str(before.version), before.sha256)
+        self.model_info.labels(now.name, str(now.version), now.sha256).set(1)
 
     def watch_depths(self, **depths: Callable[[], int]) -> None:
         """Exports each channel's depth, read whenever the metrics are made."""
@@ -187,6 +186,52 @@ class ConsumerMetrics:
             AGE_BUCKETS_S,
             on,
         )
+
+
+class TrialMetrics:
+    """Those of candidates that are on trial before they take another's place. Thread-safe."""
+
+    def __init__(self, on: CollectorRegistry) -> None:
+        self.shadow_frames = Counter(
+            "headrace_shadow_frames_total",
+            "Frames that a candidate ran on beside the active model, by whether they agree",
+            ["result"],
+            registry=on,
+        )
+        self.canary_frames = Counter(
+            "headrace_canary_frames_total",
+            "Frames that a candidate scored for real, by whether the active model agrees",
+            ["result"],
+            registry=on,
+        )
+        self.running = Gauge(
+            "headrace_trial_running", "1 while a candidate is on trial", ["rollout"], registry=on
+        )
+        self.verdicts = Counter(
+            "headrace_trials_total",
+            "Trials that ended, by their verdict; none where nobody wanted it any more",
+            ["rollout", "verdict"],
+            registry=on,
+        )
+        self.found = Gauge(
+            "headrace_trial_found_ratio",
+            "Of the last candidate on trial: the share of frames with another class, how much lower"
+            " its confidence is on average, the share of slow batches",
+            ["test"],
+            registry=on,
+        )
+        self.quarantined = Gauge(
+            "headrace_quarantined_models",
+            "Contents that are refused as they were refused before",
+            registry=on,
+        )
+        for result in ("agree", "differ"):
+            self.shadow_frames.labels(result)
+            self.canary_frames.labels(result)
+        for rollout in ("shadow", "canary"):
+            self.running.labels(rollout)
+            for verdict in ("good", "bad", "none"):
+                self.verdicts.labels(rollout, verdict)
 
 
 class _FrameCollector(Collector):

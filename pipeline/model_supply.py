@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
 
 from pipeline.artifact.followed import Followed
 from pipeline.clock import Clock
-from pipeline.config import Settings
+from pipeline.config import ModelSettings, Settings
 from pipeline.engine.active import ActiveSlot
 from pipeline.engine.loading import Loader
-from pipeline.engine.shadow import Trials
+from pipeline.engine.rollout import CanaryLimits, Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.swap import ModelWatcher
 from pipeline.engine.trial import TrialLimits
 from pipeline.metrics import Metrics
 from pipeline.probe.client import Probe
-from pipeline.types import SwapEvent
+from pipeline.types import SwapEvent, TrialState
+
+_FALSE_ALARM = 0.01
+"""Of all that a good version must stand."""
+
+
+class Audience(Protocol):
+    """Who is told of what becomes of versions, on the swap thread."""
+
+    def note_swap(self, event: SwapEvent) -> None:
+        """A version was taken, refused or rolled back."""
+        ...
+
+    def note_trial(self, state: TrialState | None) -> None:
+        """How a version that is on trial does; None when none is."""
+        ...
 
 
 class ModelSupply:
@@ -40,12 +57,12 @@ class ModelSupply:
         self.device = self._loader.device
 
     def first(self) -> ActiveSlot:
-        """The version that is there now, ready to score.
+        """The version to begin with, ready to score.
 
         Raises:
-            HeadraceError: see ``Followed.read``, ``Probe.check`` and ``Loader.load``.
+            HeadraceError: see ``Followed.first``, ``Probe.check`` and ``Loader.load``.
         """
-        artifact = self._followed.read(self._followed.version())
+        artifact = self._followed.first()
         if self._settings.probe == "always":
             self._probe.check(artifact)
             if not self._followed.is_alias:
@@ -59,18 +76,14 @@ class ModelSupply:
         slot: ActiveSlot,
         stage: EngineStage,
         metrics: Metrics,
-        on_event: Callable[[SwapEvent], None],
+        audience: Audience,
     ) -> bool:
         """Makes ready for ``run``; whether there is anything to follow."""
-        said = self._settings
-        trials = Trials(
-            None if said.probe == "never" else self._probe,
-            TrialLimits(said.shadow_frames, said.max_disagreement, said.shadow_share)
-            if said.rollout == "shadow"
-            else None,
-        )
+        probe = None if self._settings.probe == "never" else self._probe
+        trials = Trials(probe, *_trials_of(self._settings))
         self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, trials)
-        self._watcher.on_event = on_event
+        self._watcher.on_event = audience.note_swap
+        self._watcher.rollout.report.on_trial = audience.note_trial
         return self._followed.is_alias
 
     def run(self) -> None:
@@ -95,3 +108,23 @@ class ModelSupply:
     def close(self) -> None:
         """Ends the probe; ``run`` has ended, or never began."""
         self._probe.close()
+
+
+def _trials_of(said: ModelSettings) -> tuple[TrialLimits | None, CanaryLimits | None]:
+    """What these settings ask of a version before it takes over."""
+    if said.rollout == "swap":
+        return None, None
+    shadow = TrialLimits(
+        said.shadow_frames,
+        said.max_disagreement,
+        said.shadow_share,
+        _FALSE_ALARM,
+        said.max_confidence_drop,
+        said.max_slowdown,
+    )
+    if said.rollout == "shadow":
+        return shadow, None
+    # Two trials, one of which would do to refuse it.
+    shadow = replace(shadow, false_alarm=_FALSE_ALARM / 2)
+    canary = replace(shadow, frames=said.canary_frames, sure_frames=said.canary_frames)
+    return shadow, CanaryLimits(said.canary_share, canary)

@@ -74,6 +74,7 @@ RefusalReason: TypeAlias = Literal[
     "probe",
     "too_slow",
     "shadow",
+    "canary",
     "no_room",
     "unreachable",
 ]
@@ -160,6 +161,11 @@ class ModelIdentity(Struct, frozen=True, gc=False):
     sha256: str
     epoch: int
 
+    @property
+    def title(self) -> str:
+        """``NAME@VERSION``, as people say it."""
+        return f"{self.name}@{self.version}"
+
 
 class Prediction(Struct, frozen=True, gc=False):
     """One class and the model's confidence in it, 0 to 1."""
@@ -229,6 +235,19 @@ class Rejected(Struct, frozen=True, gc=False):
 
 
 Outcome: TypeAlias = Scored | Shed | Rejected
+
+
+class TrialState(Struct, frozen=True, gc=False):
+    """A candidate on trial: in the ``shadow``, or as a ``canary``. ``frames`` were compared so far,
+    ``findings`` says to a person what was found; ``since`` is Unix seconds."""
+
+    name: str
+    version: int
+    sha256: str
+    rollout: Literal["shadow", "canary"]
+    since: float
+    frames: int
+    findings: str
 
 
 class SwapEvent(Struct, frozen=True, gc=False):

@@ -218,7 +218,7 @@ class Worker:
         self._crew.start("engine", engine.run)
         threads = settings.decode.threads or default_decode_threads(usable_cores())
         self._crew.start("decode", partial(pool.run, threads, settings.decode.timeout_s))
-        if supply.follow(active, engine, self.metrics, self.live.note_swap):
+        if supply.follow(active, engine, self.metrics, self.live):
             self._crew.start("swap", supply.run)
         while not engine.begun.wait(_LOOK_S):
             if self._stop.is_set():  # asked for, or the engine failed

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import parse_model, version_of
+from pipeline.artifact.quarantine import Quarantine
 from pipeline.artifact.registry import Registry
 from pipeline.artifact.sequence import Sequence
+from pipeline.artifact.verify import check_compatible
 from pipeline.config import ModelSettings
+from pipeline.errors import ArtifactRefused
+
+log = logging.getLogger(__name__)
+
+_MOST_LOWER = 10
+"""Versions that are looked at when a worker starts: each is read whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
     """``name`` and what stands after its ``@``. ``sequence`` is there where an alias is followed
     and only signed versions are taken; a version that was named by its number is what was meant.
+    ``quarantine`` holds what was refused for what it is.
 
     Owned by: the thread that makes models ready.
     """
@@ -23,6 +33,7 @@ class Followed:
     registry: Registry
     name: str
     selector: str
+    quarantine: Quarantine
     sequence: Sequence | None = None
 
     @classmethod
@@ -35,7 +46,8 @@ class Followed:
         name, selector = parse_model(settings.name)
         is_guarded = bool(settings.trusted_keys) and version_of(selector) is None
         sequence = Sequence(settings.state_folder, name, selector) if is_guarded else None
-        return cls(Registry.of(settings), name, selector, sequence)
+        quarantine = Quarantine(settings.state_folder, name)
+        return cls(Registry.of(settings), name, selector, quarantine, sequence)
 
     @property
     def is_alias(self) -> bool:
@@ -60,6 +72,36 @@ class Followed:
         self.check(artifact.manifest)
         return artifact
 
+    def first(self) -> Artifact:
+        """The version to begin with: the one that it stands for now. Where that is an alias and the
+        version was refused before, the newest one below that wasn't and has the same contract.
+
+        Raises:
+            ArtifactRefused: see ``read``; ``quarantined``: there is none.
+        """
+        artifact = self.read(self.version())
+        manifest = artifact.manifest
+        why = self.quarantine.why(manifest.content)
+        if not why or not self.is_alias:
+            return artifact
+        what = f"{self.name}@{manifest.version} was refused before ({why})"
+        lower = [each for each in self.registry.versions(self.name) if each < manifest.version]
+        for version in sorted(lower, reverse=True)[:_MOST_LOWER]:
+            try:
+                below = self.read(version)
+                check_compatible(below.manifest.contract, manifest.contract)
+            except ArtifactRefused as error:
+                log.warning("%s@%d can't take its place: %s", self.name, version, error)
+                continue
+            if not self.quarantine.why(below.manifest.content):
+                log.warning("%s: version %d scores in its place", what, version)
+                return below
+        raise ArtifactRefused(
+            "quarantined",
+            f"{what}, and no version below it can take its place: move the alias to a good one, or "
+            "delete what is said of it there",
+        )
+
     def check(self, manifest: Manifest) -> None:
         """Checks that no newer version was taken before.
 
@@ -70,11 +112,12 @@ class Followed:
             self.sequence.check(manifest)
 
     def prepare(self) -> None:
-        """Makes ready to remember what is taken.
+        """Makes ready to remember what is taken and what is refused.
 
         Raises:
             ConfigError: the folder for it can't be made or written.
         """
+        self.quarantine.prepare()
         if self.sequence is not None:
             self.sequence.prepare()
 

@@ -239,7 +239,7 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
     if not settings.model.name:
         raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
     followed = Followed.of(settings.model)
-    artifact = followed.read(followed.version())
+    artifact = followed.first()
     if settings.model.probe != "never":
         with closing(Probe(SystemClock(), settings.model.probe_timeout_s)) as probe:
             probe.check(artifact)

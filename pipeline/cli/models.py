@@ -17,6 +17,7 @@ from pipeline.cli.model_parts import (
     say,
     verified,
 )
+from pipeline.cli.model_quarantine import quarantine
 from pipeline.cli.tables import print_fields, print_lines
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _MOST_LABELS = 20
 
 app = typer.Typer(
-    help="List, show, verify, sign, promote and roll back the models of a registry.",
+    help="List, show, verify, sign, promote and roll back models; see what workers refuse.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -102,7 +103,7 @@ def verify(
     )
 
 
-for _verb in (sign, promote, rollback):
+for _verb in (sign, promote, rollback, quarantine):
     app.command()(_verb)
 
 

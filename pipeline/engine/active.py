@@ -5,11 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from pipeline.artifact.manifest import Contract
 from pipeline.engine.base import Engine
 from pipeline.types import ModelIdentity
+
+if TYPE_CHECKING:  # it is made of active models
+    from pipeline.engine.canary import Canary
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,8 @@ class ActiveModel:
     """An engine with everything that its scores mean: labels can't be parted from the network.
 
     ``infer_s`` is the measured time of one batch, in seconds, for each bucket that was warmed;
-    ``content`` all that its artifact promises (``Manifest.content``).
+    ``content`` all that its artifact promises (``Manifest.content``). ``took_over_as`` is the epoch
+    under which it became the active one, where it has another now.
     """
 
     identity: ModelIdentity
@@ -25,6 +32,17 @@ class ActiveModel:
     contract: Contract
     infer_s: Mapping[int, float]
     content: str = ""
+    took_over_as: int = 0
+
+    @property
+    def first_epoch(self) -> int:
+        """Under which it became the active one: what is known of its outputs is noted under it."""
+        return self.took_over_as or self.identity.epoch
+
+    def under(self, epoch: int) -> ActiveModel:
+        """The same model, under another epoch."""
+        identity = structs.replace(self.identity, epoch=epoch)
+        return replace(self, identity=identity, took_over_as=self.first_epoch)
 
     @property
     def most_frames(self) -> int:
@@ -33,7 +51,8 @@ class ActiveModel:
 
 
 class ActiveSlot:
-    """Holds the active model. The engine thread takes it once a batch: one batch, one model.
+    """Holds the active model, and a canary while there is one. The engine thread takes them once a
+    batch: in one batch, one model scores a stream.
 
     The old model is let go with the last batch that runs on it. Thread-safe.
     """
@@ -41,6 +60,7 @@ class ActiveSlot:
     def __init__(self, first: ActiveModel) -> None:
         self._lock = threading.Lock()
         self._model = first
+        self._canary: Canary | None = None
         self._running: ActiveModel | None = None
 
     @property
@@ -48,13 +68,20 @@ class ActiveSlot:
         """The model for the next batch."""
         return self._model
 
+    @property
+    def canary(self) -> Canary | None:
+        """What scores a share of the streams in the next batch."""
+        return self._canary
+
     @contextmanager
-    def for_batch(self) -> Iterator[ActiveModel]:
-        """The model for a batch that runs within the block. Owned by: the engine thread."""
+    def for_batch(self) -> Iterator[tuple[ActiveModel, Canary | None]]:
+        """The model for a batch that runs within the block, and the canary, of the same moment.
+        Owned by: the engine thread."""
         with self._lock:
-            model = self._running = self._model
+            model, canary = self._model, self._canary
+            self._running = model
         try:
-            yield model
+            yield model, canary
         finally:
             self._running = None
 
@@ -65,7 +92,7 @@ class ActiveSlot:
             return self._running is not None and self._running is not self._model
 
     def exchange(self, model: ActiveModel) -> ActiveModel:
-        """Makes ``model`` the active one and gives the one before.
+        """Makes ``model`` the active one and gives the one before. A canary has ended with it.
 
         Raises:
             ValueError: its epoch isn't above the active one's.
@@ -76,5 +103,20 @@ class ActiveSlot:
                 raise ValueError(
                     f"epoch {model.identity.epoch} after {before.identity.epoch}: epochs must rise"
                 )
-            self._model = model
+            self._model, self._canary = model, None
             return before
+
+    def begin(self, canary: Canary) -> None:
+        """From the next batch on its streams are the candidate's."""
+        with self._lock:
+            self._canary = canary
+
+    def withdraw(self, canary: Canary) -> ActiveModel:
+        """Ends a canary, if it is still there: all streams are the active model's again, and that
+        goes on under an epoch above the candidate's, as no stream's epoch may ever fall. Gives the
+        model that scores from now on: where the candidate took over meanwhile, that."""
+        with self._lock:
+            if self._canary is canary:
+                self._canary = None
+                self._model = self._model.under(canary.candidate.identity.epoch + 1)
+            return self._model

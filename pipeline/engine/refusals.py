@@ -12,6 +12,10 @@ AGAIN_S = 60.0
 """To try costs the active model some of its speed."""
 
 QUARANTINED = frozenset(
-    {"incompatible", "forbidden", "wrong_on_golden", "probe", "shadow", "error"}
+    {"incompatible", "forbidden", "wrong_on_golden", "probe", "shadow", "canary", "error"}
 )
 """Refusals for what the artifact is: its content is refused under any version."""
+
+FORGOTTEN = frozenset({"incompatible", "error"})
+"""Those of them that a restart of the worker forgets, whatever it keeps: it is how to take another
+contract, and an error that nobody foresaw may have been of the moment."""

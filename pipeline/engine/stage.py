@@ -15,6 +15,7 @@ from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
+from pipeline.engine.canary import Canary, Turn, serve
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import answers_of
@@ -25,6 +26,7 @@ from pipeline.sample import Batch, Sample
 from pipeline.types import (
     BatchNhwc,
     LogitsNk,
+    ModelIdentity,
     Outcome,
     Prediction,
     Rejected,
@@ -59,7 +61,7 @@ class EngineStage:
         self._active = active
         self._assembler = assembler
         self._outcomes = outcomes
-        self._sizes = sizes
+        self.sizes = sizes
         self._clock = clock
         self._metrics = metrics
         stages = metrics.stage_duration
@@ -88,7 +90,7 @@ class EngineStage:
             self._run(batch)
 
     def _begin(self) -> None:
-        with self._active.for_batch() as model:
+        with self._active.for_batch() as (model, _):
             self._limit(model)
             if model.engine.device != "cpu":
                 # cuDNN keeps how it computes a shape by thread, and another one warmed the model:
@@ -107,18 +109,18 @@ class EngineStage:
     def _run(self, batch: Batch) -> None:
         """Holds the model for as long, and not while the next batch is awaited: it may be exchanged
         meanwhile."""
-        with self._active.for_batch() as model:
+        with self._active.for_batch() as (model, canary):
             self._limit(model)
             started = self._clock.monotonic()
             with self.calls.call("the network"):
-                outcomes = self._score(batch, model, started)
+                outcomes = self._score(batch, model, canary, started)
             taken_s = self._clock.monotonic() - started
             # A batch that was shed whole says nothing of how long the network takes.
             ran = sum(not isinstance(each, Shed) for each in outcomes)
             if ran:
                 bad = sum(isinstance(each, Rejected) for each in outcomes)
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
-                self.health.note(model.identity.epoch, ran, bad)
+                self.health.note(model.first_epoch, ran, bad)
                 self._infer_s.observe(taken_s)
         self._observe(batch, outcomes, started)
         self._assembler.recycle(batch, taken_s if ran else None)
@@ -134,7 +136,9 @@ class EngineStage:
         else:
             self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
 
-    def _score(self, batch: Batch, model: ActiveModel, started: float) -> list[Outcome]:
+    def _score(
+        self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float
+    ) -> list[Outcome]:
         now = self._clock.now()
         fresh: list[Sample] = []
         outcomes: list[Outcome] = []
@@ -145,9 +149,9 @@ class EngineStage:
                 fresh.append(sample)
         if not fresh:
             return outcomes
-        rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self._sizes)]
+        rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self.sizes)]
         classes = len(model.contract.labels)
-        logits_nk = score_halving(model.engine, rows, classes, model.most_frames)
+        logits_nk = _score_by(model, rows)
         scored_at = self._clock.now()
         infer_s = self._clock.monotonic() - started
         if logits_nk.shape != (len(rows), classes):
@@ -155,14 +159,19 @@ class EngineStage:
             return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
-            trial.offer(rows, logits_nk, places)
+            trial.offer(rows, logits_nk, places, infer_s)
         logits_nk, task = logits_nk[places], model.contract.task
+        by = [model.identity] * len(fresh)
+        if canary is not None:
+            turn = Turn(rows, fresh, model, logits_nk, infer_s)
+            by = serve(self._active, canary, turn, _score_by)
+            scored_at, infer_s = self._clock.now(), self._clock.monotonic() - started
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
             answers = answers_of(task, logits_nk, model.contract.labels)
         for row, (sample, best) in enumerate(zip(fresh, answers.rankings, strict=True)):
             if row in finite:
-                scored = _scored(sample, model, best, scored_at, (started, infer_s))
+                scored = _scored(sample, by[row], best, scored_at, (started, infer_s))
                 if task != "single-label":
                     scored = replace(scored, task=task, values=answers.values[row])
                 outcomes.append(scored)
@@ -194,7 +203,7 @@ class EngineStage:
 
 def _scored(
     sample: Sample,
-    model: ActiveModel,
+    model: ModelIdentity,
     best: Sequence[Prediction],
     scored_at: float,
     infer: tuple[float, float],
@@ -202,7 +211,7 @@ def _scored(
     started, infer_s = infer
     return Scored(
         frame=sample.frame,
-        model=model.identity,
+        model=model,
         predictions=best,
         scored_at=scored_at,
         width=sample.width,
@@ -242,6 +251,11 @@ def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc, classes: int)
         f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
         " free some, or take another device (engine.device)"
     )
+
+
+def _score_by(model: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
+    classes = len(model.contract.labels)
+    return score_halving(model.engine, rows_nhwc, classes, model.most_frames)
 
 
 def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int) -> LogitsNk:

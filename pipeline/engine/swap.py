@@ -17,8 +17,8 @@ from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.loading import Loader
-from pipeline.engine.refusals import AGAIN_S, MENDABLE, PASSING, QUARANTINED
-from pipeline.engine.shadow import Shadow, Trials
+from pipeline.engine.refusals import AGAIN_S, FORGOTTEN, MENDABLE, PASSING, QUARANTINED
+from pipeline.engine.rollout import Rollout, Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
 from pipeline.metrics import Metrics
@@ -60,11 +60,12 @@ class ModelWatcher:
         self._slot = slot
         self._loader = loader
         self._trials = trials
+        self._quarantine = followed.quarantine
+        metrics.trials.quarantined.set(len(self._quarantine))
         self._turns = stage.turns
         self._health = stage.health
         self._metrics = metrics
         self._clock: Clock = loader.clock
-        self._quarantined: set[str] = set()
         self._refused_version = 0
         self._last_complaint = ""
         self._again_mono_s = math.inf
@@ -72,12 +73,12 @@ class ModelWatcher:
         self._back_again_mono_s = 0.0
         self._interval_s = self._looked_mono_s = 0.0
         self._stopping = threading.Event()
-        self._shadow = Shadow(stage, metrics, loader.clock, self._stopping.wait)
+        self.rollout = Rollout(trials, stage, metrics.trials, loader.clock, self._stopping.wait)
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set
         self.swaps = 0
         self.on_event: Callable[[SwapEvent], None] | None = None
-        show_model(metrics, None, slot.model.identity)
+        metrics.show_model(None, slot.model.identity)
 
     def run(self, interval_s: float) -> None:
         """Looks every ``interval_s`` seconds, and where outputs are bad, until stopped."""
@@ -133,10 +134,10 @@ class ModelWatcher:
     def _try(self, active: ActiveModel, version: int) -> None:
         name = active.identity.name
         manifest = self._registry.manifest(name, version)
-        if manifest.content in self._quarantined:
+        if why := self._quarantine.why(manifest.content):
             raise ArtifactRefused(
                 "quarantined",
-                f"sha256 {manifest.sha256} was refused before; publish another model",
+                f"sha256 {manifest.sha256} was refused before; publish another model ({why})",
             )
         check_compatible(manifest.contract, active.contract)
         artifact = self._followed.read(version)
@@ -151,7 +152,7 @@ class ModelWatcher:
 
         Where that fails the alias is followed all the same, and it is tried again in a minute.
         """
-        complaint, before = self._health.complaint(active.identity.epoch), self._before
+        complaint, before = self._health.complaint(active.first_epoch), self._before
         is_due = self._clock.monotonic() >= self._back_again_mono_s
         if not complaint or before is None or not is_due or self._slot.is_one_leaving:
             return False
@@ -172,7 +173,7 @@ class ModelWatcher:
             return False
         self._back_again_mono_s = 0.0
         self._refused_version, self._again_mono_s = bad.version, math.inf
-        self._quarantined.add(active.content)
+        self._keep_out(bad, active.content, "rolled_back", complaint)
         self._tell(bad, "rolled_back", detail=complaint)
         return True
 
@@ -189,12 +190,12 @@ class ModelWatcher:
         if self._trials.shadow is not None and not self._is_way_out(active, artifact, is_way_back):
             pause_s = self._turns.pause_s(began)
             check_wanted = partial(self._check_wanted, active, candidate.identity.version)
-            found = self._shadow.run(candidate, self._trials.shadow, check_wanted)
+            found = self.rollout.run(self._slot, candidate, check_wanted)
             began = self._clock.monotonic()  # the trial was no pause
+        self.rollout.promote(self._slot, candidate)
         self._before = self._way_back(active, candidate)
-        self._slot.exchange(candidate)
         new = candidate.identity
-        show_model(self._metrics, active.identity, new)
+        self._metrics.show_model(active.identity, new)
         pause_s = max(pause_s, self._await_pause(new.epoch, began))
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
@@ -206,7 +207,7 @@ class ModelWatcher:
         own, somebody's back to an older version or its copy, or from one whose outputs are bad."""
         manifest = artifact.manifest
         is_older = manifest.version < active.identity.version or COPY_NOTE in manifest.notes
-        return is_way_back or is_older or bool(self._health.complaint(active.identity.epoch))
+        return is_way_back or is_older or bool(self._health.complaint(active.first_epoch))
 
     def _check_wanted(self, active: ActiveModel, version: int) -> None:
         """Ends a trial that is of no use any more.
@@ -217,7 +218,7 @@ class ModelWatcher:
         """
         if self._stopping.is_set():
             raise StopRequested("the worker is ending")
-        if self._health.complaint(active.identity.epoch):
+        if self._health.complaint(active.first_epoch):
             raise StopRequested("the active model's outputs are bad")
         if self._trials.probe is not None:
             self._trials.probe.rest()
@@ -234,7 +235,7 @@ class ModelWatcher:
         is_same = candidate.content == active.content
         if candidate.identity.version < active.identity.version or is_same:
             return None
-        epoch = active.identity.epoch
+        epoch = active.first_epoch
         is_good = self._turns.has_run(epoch) and not self._health.complaint(epoch)
         return _Before(active.identity, active.content) if is_good else self._before
 
@@ -257,21 +258,27 @@ class ModelWatcher:
         if complaint == self._last_complaint:
             return
         self._last_complaint = complaint
-        sha256 = self._quarantine(active.identity.name, version, reason)
+        sha256 = self._look_at_refused(active.identity.name, version, reason, str(error))
         wanted = version or self._followed.selector or LATEST
         log.warning("%s@%s is refused: %s", active.identity.name, wanted, error)
         refused = ModelIdentity(active.identity.name, version, sha256, active.identity.epoch)
         self._tell(refused, reason, detail=str(error))
 
-    def _quarantine(self, name: str, version: int, reason: str) -> str:
-        """Keeps a candidate from being tried again; gives its digest, "" if unknown."""
+    def _look_at_refused(self, name: str, version: int, reason: str, why: str) -> str:
+        """Keeps out who was refused for what it is; gives its digest, "" if unknown."""
         try:
             manifest = self._registry.manifest(name, version)
         except HeadraceError:
             return ""
         if reason in QUARANTINED:
-            self._quarantined.add(manifest.content)
+            refused = ModelIdentity(name, version, manifest.sha256, 0)
+            self._keep_out(refused, manifest.content, reason, why)
         return manifest.sha256
+
+    def _keep_out(self, refused: ModelIdentity, content: str, reason: str, why: str) -> None:
+        add = self._quarantine.add_for_now if reason in FORGOTTEN else self._quarantine.add
+        add(refused, content, f"{reason}: {why}", self._clock.now())
+        self._metrics.trials.quarantined.set(len(self._quarantine))
 
     def _tell(
         self, identity: ModelIdentity, result: str, *, detail: str = "", pause_s: float = 0.0
@@ -290,10 +297,3 @@ class ModelWatcher:
                     pause_s=pause_s,
                 )
             )
-
-
-def show_model(metrics: Metrics, before: ModelIdentity | None, now: ModelIdentity) -> None:
-    """Sets ``headrace_model_info``: exactly one series, that of the active model."""
-    if before is not None:
-        metrics.model_info.remove(before.name, str(before.version), before.sha256)
-    metrics.model_info.labels(now.name, str(now.version), now.sha256).set(1)

@@ -1,4 +1,5 @@
-"""A candidate that runs in the shadow of the active model: on the same frames, for nobody's eyes.
+"""What is found out about a candidate on frames that the active model scores too, and a candidate
+that runs in its shadow: on the same frames, for nobody's eyes.
 
 The engine thread offers the rows of a batch and what the active model made of them, and goes on;
 the swap thread runs the candidate on a copy. Where it is behind, batches are left out: no frame
@@ -17,7 +18,8 @@ from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.agreement import DISAGREES, agree
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
-from pipeline.engine.evidence import Bet
+from pipeline.engine.evidence import Bet, MeanBet
+from pipeline.engine.sureness import sureness_n
 from pipeline.types import BatchNhwc, LogitsNk
 
 Verdict: TypeAlias = Literal["goes on", "good", "bad"]
@@ -32,29 +34,169 @@ class Comparison(NamedTuple):
     taken_s: float = 0.0
 
 
+class Findings(NamedTuple):
+    """Of all frames compared so far: the share for which the candidate named another class, how
+    much lower its confidence was on average, and the share of batches for which it was slow."""
+
+    frames: int
+    disagreement: float
+    confidence_drop: float
+    slow_batches: float
+
+
 _LEAST_FRAMES = 100
 """Before these nothing is said of classes; and so many frames that the active model has no numbers
 for, and the candidate has, speak for it alone."""
 
 _MOST_WITHOUT_ROOM = 3
 
+_TESTS = 3
+"""Of classes, confidence and time: each may raise a third of the false alarms, so that all of them
+together raise no more than one may."""
+
+_MOST_SLOW_BATCHES = 0.5
+"""A machine has slow moments, a slow network is slow for most batches."""
+
+_GRACE_S = 0.02
+"""A few turns at the interpreter's lock and of the scheduler, which say nothing of a network."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrialLimits:
     """What a candidate is held to. ``max_disagreement`` is the share of frames for which it may
-    name another class than the active model; after ``frames`` the share so far decides.
-    ``share`` is how much of its thread's time it may take."""
+    name another class than the active model; ``max_confidence_drop`` is by how much its confidence
+    may be lower on average; it may take ``max_slowdown`` times the active model's time for a batch,
+    and no longer than ``deadline_s``, that of live frames. After ``frames`` what was seen so far
+    decides; after ``sure_frames`` it may sooner, where it is surely good. ``share`` is how much of
+    its thread's time it may take in the shadow; ``false_alarm`` how many of a good one's trials may
+    end badly.
+    """
 
     frames: int
     max_disagreement: float
     share: float
     false_alarm: float = 0.01
+    max_confidence_drop: float = 0.2
+    max_slowdown: float = 3.0
+    sure_frames: int = _LEAST_FRAMES
+    deadline_s: float | None = None
+
+
+class Judge:
+    """Holds a candidate's outputs against the active model's for the same frames.
+
+    Owned by: the thread that compares; what was found may be read from any.
+    """
+
+    def __init__(self, candidate: ActiveModel, limits: TrialLimits) -> None:
+        self._candidate = candidate
+        self._limits = limits
+        each = limits.false_alarm / _TESTS
+        self._above = Bet(limits.max_disagreement, each)
+        self._below = Bet(1 - limits.max_disagreement, limits.false_alarm)
+        self._drop = MeanBet(limits.max_confidence_drop, each)
+        self._slow = Bet(_MOST_SLOW_BATCHES, each)
+        self._rescued = 0
+        self.broken = ""
+
+    def has_shape(self, logits_nk: LogitsNk) -> bool:
+        """Whether these outputs have the shape that was promised; else it is broken."""
+        expected = (len(logits_nk), len(self._candidate.contract.labels))
+        if logits_nk.shape != expected:
+            self.broken = f"it gave {logits_nk.shape}, expected {expected}"
+        return not self.broken
+
+    def compare(self, ours_nk: LogitsNk, theirs_nk: LogitsNk, error: str = "") -> Comparison:
+        """Takes note of what the active model and the candidate made of the same frames.
+
+        ``error`` is why the candidate may have no numbers.
+        """
+        usable, has_numbers = (np.isfinite(each).all(axis=1) for each in (ours_nk, theirs_nk))
+        bad = int((usable & ~has_numbers).sum())
+        if bad:
+            why = f": {error}" if error else ""
+            self.broken = f"it gave no numbers for {bad} of {int(usable.sum())} frames{why}"
+            return Comparison()
+        self._rescued += int((has_numbers & ~usable).sum())
+        frames = int(usable.sum())
+        task = self._candidate.contract.task
+        differ = int((usable & ~agree(task, ours_nk, theirs_nk)).sum())
+        self._above.note(frames, differ)
+        self._below.note(frames, frames - differ)
+        if frames:
+            ours_n, theirs_n = (sureness_n(task, each[usable]) for each in (ours_nk, theirs_nk))
+            self._drop.note(ours_n - theirs_n)
+        return Comparison(frames - differ, differ)
+
+    def note_time(self, usual_s: float, taken_s: float) -> None:
+        """Takes note of how long a batch took the candidate, and takes the active model."""
+        most_s = self._limits.max_slowdown * usual_s + _GRACE_S
+        if self._limits.deadline_s is not None:
+            most_s = min(most_s, self._limits.deadline_s)
+        self._slow.note(1, int(taken_s > most_s))
+
+    @property
+    def verdict(self) -> Verdict:
+        """What is known now. Outputs that are none decide at once, all else after some frames: the
+        first ones of a stream are much alike."""
+        if self.broken:
+            return "bad"
+        if self._rescued >= _LEAST_FRAMES:
+            return "good"
+        limits, found = self._limits, self.found
+        if found.frames < min(_LEAST_FRAMES, limits.frames):
+            return "goes on"
+        if self._above.is_won or self._drop.is_won or self._slow.is_won:
+            return "bad"
+        is_within = not any(self._exceeded)
+        if found.frames >= limits.frames:
+            return "good" if is_within else "bad"
+        is_sure = self._below.is_won and found.frames >= limits.sure_frames
+        return "good" if is_sure and is_within else "goes on"
+
+    @property
+    def found(self) -> Findings:
+        """The numbers so far."""
+        above = self._above
+        return Findings(above.frames, above.share, self._drop.mean, self._slow.share)
+
+    @property
+    def _exceeded(self) -> tuple[bool, bool, bool]:
+        limits, found = self._limits, self.found
+        return (
+            found.disagreement > limits.max_disagreement,
+            found.confidence_drop > limits.max_confidence_drop,
+            found.slow_batches > _MOST_SLOW_BATCHES,
+        )
+
+    def __str__(self) -> str:
+        """What was found, what it exceeds first."""
+        if self.broken:
+            return self.broken
+        limits, found = self._limits, self.found
+        disagrees = DISAGREES[self._candidate.contract.task]
+        says = [
+            f"it {disagrees} the active model for {self._above.so} of {found.frames} frames "
+            f"({found.disagreement:.1%}), {limits.max_disagreement:.1%} are allowed"
+        ]
+        drop = found.confidence_drop
+        says.append(
+            f"its confidence was {'lower' if drop > 0 else 'higher'} by {abs(drop):.3f} on average,"
+            f" a drop of {limits.max_confidence_drop:g} is allowed"
+        )
+        says.append(
+            f"it took more than {limits.max_slowdown:g} times as long, or beyond a live deadline, "
+            f"for {self._slow.so} of {self._slow.frames} batches, half of them are allowed"
+        )
+        first = sorted(zip(self._exceeded, says, strict=True), key=lambda each: not each[0])
+        return "; ".join(text for _, text in first)
 
 
 class _Offer(NamedTuple):
     rows_nhwc: BatchNhwc
     logits_nk: LogitsNk
     places: list[int]
+    taken_s: float | None
 
 
 class Trial:
@@ -63,22 +205,25 @@ class Trial:
     def __init__(self, candidate: ActiveModel, limits: TrialLimits, clock: Clock) -> None:
         self._candidate = candidate
         self._clock = clock
-        self._limits = limits
-        self._above = Bet(limits.max_disagreement, limits.false_alarm)
-        self._below = Bet(1 - limits.max_disagreement, limits.false_alarm)
+        self.judge = Judge(candidate, limits)
         self._offered: Channel[_Offer] = Channel("shadow", 1)
-        self._broken = ""
         self._error = ""
-        self._rescued = 0
         self._without_room = 0
 
-    def offer(self, rows_nhwc: BatchNhwc, logits_nk: LogitsNk, places: list[int]) -> None:
+    def offer(
+        self,
+        rows_nhwc: BatchNhwc,
+        logits_nk: LogitsNk,
+        places: list[int],
+        taken_s: float | None = None,
+    ) -> None:
         """Takes a copy of a batch and of what the active model made of it, if it has time for one.
 
-        ``places`` are the rows that hold frames; the others fill the bucket up.
+        ``places`` are the rows that hold frames; the others fill the bucket up. ``taken_s`` is what
+        the active model took for it, where that was measured.
         """
         if self._offered.depth == 0:  # nobody else puts: there is room
-            self._offered.put(_Offer(rows_nhwc.copy(), logits_nk.copy(), places))
+            self._offered.put(_Offer(rows_nhwc.copy(), logits_nk.copy(), places, taken_s))
 
     def step(self, timeout_s: float) -> Comparison:
         """Waits for a batch and runs the candidate on it.
@@ -93,42 +238,25 @@ class Trial:
             return Comparison()
         began = self._clock.monotonic()
         found = self._compared(offer)
-        return found._replace(taken_s=self._clock.monotonic() - began)
+        taken_s = self._clock.monotonic() - began
+        if offer.taken_s is not None and not self._without_room:
+            self.judge.note_time(offer.taken_s, taken_s)
+        return found._replace(taken_s=taken_s)
 
     @property
     def verdict(self) -> Verdict:
-        """What is known now. Outputs that are none decide at once, classes after some frames: the
-        first ones of a stream are much alike."""
-        if self._broken:
-            return "bad"
-        if self._rescued >= _LEAST_FRAMES:
-            return "good"
-        if self.frames < min(_LEAST_FRAMES, self._limits.frames):
-            return "goes on"
-        if self._above.is_won:
-            return "bad"
-        is_below = self._above.share <= self._limits.max_disagreement
-        if self.frames >= self._limits.frames:
-            return "good" if is_below else "bad"
-        return "good" if self._below.is_won and is_below else "goes on"
+        """What is known now."""
+        return self.judge.verdict
 
     @property
     def frames(self) -> int:
         """Compared so far."""
-        return self._above.frames
+        return self.judge.found.frames
 
     def __str__(self) -> str:
-        if self._broken:
-            return self._broken
-        most = self._limits.max_disagreement
-        return (
-            f"it {DISAGREES[self._candidate.contract.task]} the active model for "
-            f"{self._above.so} of {self._above.frames} frames ({self._above.share:.1%}), "
-            f"{most:.1%} are allowed"
-        )
+        return str(self.judge)
 
     def _compared(self, offer: _Offer) -> Comparison:
-        classes = len(self._candidate.contract.labels)
         most = self._candidate.most_frames
         parts = range(0, len(offer.rows_nhwc), most)
         try:
@@ -140,23 +268,10 @@ class Trial:
                 raise no_room("it beside the model that scores", device) from error
             return Comparison()
         self._without_room = 0
-        if any(each.shape[1:] != (classes,) for each in scored):
-            self._broken = f"it gave {scored[0].shape}, expected {(len(scored[0]), classes)}"
+        if not all(self.judge.has_shape(each) for each in scored):
             return Comparison()
         theirs_nk, ours_nk = np.concatenate(scored)[offer.places], offer.logits_nk[offer.places]
-        usable, has_numbers = (np.isfinite(each).all(axis=1) for each in (ours_nk, theirs_nk))
-        bad = int((usable & ~has_numbers).sum())
-        if bad:
-            why = f": {self._error}" if self._error else ""
-            self._broken = f"it gave no numbers for {bad} of {int(usable.sum())} frames{why}"
-            return Comparison()
-        self._rescued += int((has_numbers & ~usable).sum())
-        frames = int(usable.sum())
-        task = self._candidate.contract.task
-        differ = int((usable & ~agree(task, ours_nk, theirs_nk)).sum())
-        self._above.note(frames, differ)
-        self._below.note(frames, frames - differ)
-        return Comparison(frames - differ, differ)
+        return self.judge.compare(ours_nk, theirs_nk, self._error)
 
     def _score(self, rows_nhwc: BatchNhwc) -> LogitsNk:
         """In halves where the network raises; a single row on which it does gets NaN, as the active

@@ -20,9 +20,10 @@ from pipeline.sink.snapshot import (
     frame_row,
     model_row,
     swap_row,
+    trial_row,
 )
 from pipeline.sink.window import RecentAges, RecentRate, RecentTruth
-from pipeline.types import ModelIdentity, Outcome, Rejected, Scored, Shed, SwapEvent
+from pipeline.types import ModelIdentity, Outcome, Rejected, Scored, Shed, SwapEvent, TrialState
 
 _SWAPS = 50
 _VERSIONS = 50
@@ -97,6 +98,7 @@ class LiveView:
         self._history: deque[_Tally] = deque(maxlen=_HISTORY_POINTS - 1)
         self._batches: deque[int] = deque(maxlen=_BATCHES)
         self._swaps: deque[SwapEvent] = deque(maxlen=_SWAPS)
+        self._trial: TrialState | None = None
 
     @property
     def name(self) -> str:
@@ -132,6 +134,11 @@ class LiveView:
         with self._lock:
             self._swaps.append(event)
 
+    def note_trial(self, state: TrialState | None) -> None:
+        """Remembers how a candidate on trial does; None when there is none."""
+        with self._lock:
+            self._trial = state
+
     def picture(self, stream: str) -> Picture | None:
         """The last scored frame of a stream as a browser can show it; None if there is none.
 
@@ -164,6 +171,7 @@ class LiveView:
                 "versions": [_version_row(each) for each in self._versions.values()],
                 "batches": [{"at_most": at, "batches": n} for at, n in sorted(sizes.items())],
                 "mean_batch": round(sum(batches) / len(batches), 2) if batches else None,
+                "trial": None if self._trial is None else trial_row(self._trial),
                 "swaps": [swap_row(event) for event in self._swaps],
                 "history": self._history_rows(),
             }
@@ -197,7 +205,11 @@ class LiveView:
         self._truth.add(is_right)
         if stream is not None:
             stream.truth.add(is_right)
-        for tally in (self._version_of(scored.model), self._second_of(scored.model, now_mono_s)):
+        tallies = [self._version_of(scored.model)]
+        if self._trial is None or self._trial.version != scored.model.version:
+            # A canary's answers come between the active model's: the line would be all gaps.
+            tallies.append(self._second_of(scored.model, now_mono_s))
+        for tally in tallies:
             tally.right += is_right
             tally.frames += 1
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TypedDict
 
-from pipeline.types import ModelIdentity, Scored, SwapEvent, Task
+from pipeline.types import ModelIdentity, Scored, SwapEvent, Task, TrialState
 
 _SHOWN = 5
 
@@ -99,6 +99,18 @@ class SwapRow(TypedDict):
     pause_ms: float
 
 
+class TrialRow(TypedDict):
+    """See ``TrialState``."""
+
+    name: str
+    version: int
+    sha256: str
+    rollout: str
+    since: float
+    frames: int
+    findings: str
+
+
 class AccuracyPoint(TypedDict):
     """One second, or the part of one until another version scored."""
 
@@ -135,6 +147,7 @@ class LiveSnapshot(TypedDict):
     versions: list[VersionRow]
     batches: list[BatchRow]
     mean_batch: float | None
+    trial: TrialRow | None
     swaps: list[SwapRow]
     history: list[AccuracyPoint]
 
@@ -189,6 +202,19 @@ def swap_row(event: SwapEvent) -> SwapRow:
         "result": event.result,
         "detail": event.detail,
         "pause_ms": round(1000 * event.pause_s, 3),
+    }
+
+
+def trial_row(state: TrialState) -> TrialRow:
+    """A candidate on trial for the wire."""
+    return {
+        "name": state.name,
+        "version": state.version,
+        "sha256": state.sha256,
+        "rollout": state.rollout,
+        "since": state.since,
+        "frames": state.frames,
+        "findings": state.findings,
     }
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from pipeline.artifact.manifest import MODEL_FILE
+from pipeline.artifact.quarantine import Quarantine
 from pipeline.cli.checks import Report, check_strict
 from pipeline.config import Settings
 from pipeline.kafka.access import KafkaAccess
+from pipeline.types import ModelIdentity
 from tests.artifacts import publish_tiny
 from tests.cli.headrace import headrace
 from tests.clips import CARPHONE
@@ -143,3 +145,16 @@ def test_a_taken_port_is_found(registry: str) -> None:
         )
     assert code == 2
     assert f"can't listen on port {port}" in _finding(report, "server")["detail"]
+
+
+def test_the_model_is_the_one_that_a_worker_would_begin_with(
+    registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = publish_tiny(registry, bias=0.5)
+    refused = ModelIdentity("tiny", 2, bad.sha256, 0)
+    Quarantine(str(tmp_path), "tiny").add(refused, bad.content, "shadow: it disagrees", 1.0)
+    monkeypatch.setenv("HEADRACE_MODEL__STATE_FOLDER", str(tmp_path))
+    given = ("--source", DIGITS, "--model", "tiny", "--registry", registry, "--no-server")
+    code, report = _check(*given)
+    assert code == 0
+    assert report["would_run"]["model"]["version"] == 1

@@ -15,7 +15,7 @@ from pipeline.metrics import FrameCounts
 from pipeline.server.app import make_app
 from pipeline.server.run import HttpServer
 from pipeline.sink.live import LiveView
-from pipeline.types import ModelIdentity, Rejected, SwapEvent
+from pipeline.types import ModelIdentity, Rejected, SwapEvent, TrialState
 from tests.browser import chromium, screenshot_path
 from tests.watched import (
     LABELS,
@@ -96,6 +96,16 @@ class _Show:
             )
         )
 
+    def try_out(self, version: int) -> None:
+        model = _identity(version)
+        findings = "it named another class than the active model for 12 of 640 frames (1.9%)"
+        self.live.note_trial(
+            TrialState(
+                *(model.name, version, model.sha256, "canary"),
+                *(self.clock.now(), 640, findings),
+            )
+        )
+
     def _score(self, name: str, model: ModelIdentity, wants_pictures: bool) -> None:
         scene = self._scenes[name]
         truth = scene.label(self._offset)
@@ -134,6 +144,7 @@ def show() -> _Show:
     show.run(4, 60)
     show.swap_to(5)
     show.run(5, 40)
+    show.try_out(6)
     return show
 
 
@@ -192,6 +203,11 @@ def test_the_page_shows_streams_figures_the_identity_and_swaps(
         refused = page.locator("#swaps tbody tr").nth(3)
         expect(refused).to_contain_text("wrong on golden")
         expect(refused).to_contain_text("differs by 4.71")
+        trial = page.locator("#trial")
+        expect(trial.locator("#trial-kind")).to_have_text("canary")
+        expect(trial.locator("#trial-model")).to_have_text("digits@6")
+        expect(trial.locator("#trial-since")).to_contain_text("640 frames")
+        expect(trial.locator("#trial-findings")).to_contain_text("for 12 of 640 frames (1.9%)")
         expect(page.locator("#history .swap")).to_have_count(4)
         expect(page.locator("#history .refusal")).to_have_count(1)
         expect(page.locator("#batches .column")).to_have_count(3)
@@ -293,6 +309,8 @@ def test_a_streams_name_is_only_ever_text(browser: Browser):
         of = frame(Scene(0).jpeg(0), stream=name, truth="<b>3</b>")
         state.live.write([scored(of), Rejected(of, "corrupt", "<i>detail</i>", 0.0)])
     state.live.note_swap(SwapEvent(1.0, "<u>name</u>", 2, "", 2, "missing", "<script>x</script>"))
+    said = "<script>y</script>"
+    state.live.note_trial(TrialState("<u>name</u>", 3, "", "shadow", 1.0, 5, said))
     page = browser.new_page()
     with serving(state) as url:
         troubles = _open(page, url)
@@ -300,6 +318,10 @@ def test_a_streams_name_is_only_ever_text(browser: Browser):
         _wait_for_pictures(page)
         assert sorted(page.locator(".stream .name").evaluate_all(_TEXTS)) == sorted(names)
         expect(page.locator("#swaps tbody")).to_contain_text("<script>x</script>")
+        expect(page.locator("#trial-findings")).to_have_text(said)
+        expect(page.locator("#trial-model")).to_have_text("<u>name</u>@3")
+        state.live.note_trial(None)
+        expect(page.locator("#trial")).to_be_hidden()
         assert (
             page.locator("main script, main b b, main u, main i i, main svg[onload]").count() == 0
         )

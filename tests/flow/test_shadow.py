@@ -86,7 +86,7 @@ def test_a_version_that_names_other_classes_never_scores(rig: Rig) -> None:
 
 
 def test_a_newer_version_ends_the_trial_of_an_older_one(rig: Rig) -> None:
-    worker = shadowing(rig, max_disagreement=0.9, shadow_frames=10**9, shadow_share=0.5)
+    worker = shadowing(rig, max_disagreement=0.99, shadow_frames=10**9, shadow_share=0.1)
     publish_tiny(rig.registry, bias=-2.0)  # differs from all: no verdict for a long time
     wait_until(lambda: compared(worker, "differ") > 0)
     publish_tiny(rig.registry, bias=0.5)

@@ -31,6 +31,7 @@ function show(live) {
   showStreams(live.view);
   showHistory(live.view);
   showBatches(live.view);
+  showTrial(live.view.trial);
   showSwaps(live.view);
 }
 
@@ -102,6 +103,18 @@ function term(sign, number, name, key) {
   if (key) span.append(make("i", `key of-${key}`));
   span.append(make("b", "", count(number)), make("span", "quiet", name));
   return span;
+}
+
+const TRIALS = { shadow: "in the shadow", canary: "canary" };
+
+function showTrial(trial) {
+  byId("trial").hidden = trial === null;
+  if (trial === null) return;
+  setText(byId("trial-kind"), TRIALS[trial.rollout]);
+  setText(byId("trial-model"), `${trial.name}@${trial.version}`);
+  setText(byId("trial-digest"), shortSha(trial.sha256));
+  setText(byId("trial-since"), `on trial since ${clockTime(trial.since)}, ${count(trial.frames)} frames`);
+  setText(byId("trial-findings"), trial.findings);
 }
 
 function showSwaps(view) {

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.engine.evidence import Bet
+from pipeline.engine.evidence import Bet, MeanBet
+
+SEEDS = range(9)
 
 
 def frames_until_won(p0: float, rate: float, seed: int, most: int) -> int | None:
@@ -57,7 +59,7 @@ def test_the_money_is_the_mean_of_the_products(p0: float, batches: list[tuple[in
     assert bet.share == (so / frames if frames else 0.0)
     stakes = [stake / p0 for stake in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)]
     logs = [so * math.log1p(s * (1 - p0)) + (frames - so) * math.log1p(-s * p0) for s in stakes]
-    assert bet._logs == pytest.approx(logs)
+    assert bet._purse.logs == pytest.approx(logs)
 
 
 def test_once_won_it_stays_won() -> None:
@@ -72,3 +74,48 @@ def test_once_won_it_stays_won() -> None:
 def test_what_cannot_be_bet_on_is_refused(p0: float, alpha: float) -> None:
     with pytest.raises(ValueError, match="expected both between 0 and 1"):
         Bet(p0, alpha)
+
+
+def values_until_won(most: float, mean: float, seed: int, at_most: int) -> int | None:
+    """How many values it took, looked at after each; they spread by 0.2 about their mean."""
+    bet = MeanBet(most)
+    for value in np.random.default_rng(seed).uniform(mean - 0.2, mean + 0.2, at_most):
+        bet.note(np.array([value]))
+        if bet.is_won:
+            return bet.count
+    return None
+
+
+@pytest.mark.parametrize("most", [0.05, 0.2, 0.5])
+def test_a_mean_at_the_edge_raises_no_more_false_alarms_than_promised(most: float) -> None:
+    alarms = sum(values_until_won(most, most, seed, 1000) is not None for seed in range(40))
+    assert alarms <= 2
+
+
+def test_a_mean_above_is_found_the_sooner_the_higher_it_is() -> None:
+    taken = {
+        mean: statistics.median(
+            values_until_won(0.2, mean, seed, 5000) or 5000 for seed in range(9)
+        )
+        for mean in (0.25, 0.4, 0.8)
+    }
+    assert taken[0.8] < taken[0.4] < taken[0.25] < 1000
+
+
+def test_a_mean_below_is_never_found() -> None:
+    assert all(values_until_won(0.2, 0.1, seed, 1000) is None for seed in range(9))
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), max_size=20), max_size=20))
+def test_a_mean_of_batches_is_the_mean_of_all(batches: list[list[float]]) -> None:
+    bet = MeanBet(0.2)
+    for values in batches:
+        bet.note(np.array(values))
+    everything = [value for values in batches for value in values]
+    assert bet.count == len(everything)
+    assert bet.mean == pytest.approx(statistics.fmean(everything) if everything else 0.0)
+    logs = [
+        sum(math.log1p(stake * ((1 + value) / 2 - 0.6) / 0.6) for value in everything)
+        for stake in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7)
+    ]
+    assert bet._purse.logs == pytest.approx(logs, abs=1e-9)

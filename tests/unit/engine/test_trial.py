@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pipeline.artifact.manifest import Contract
 from pipeline.clock import SystemClock
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.torchscript import load_torchscript
-from pipeline.engine.trial import Trial, TrialLimits
+from pipeline.engine.trial import Judge, Trial, TrialLimits
 from pipeline.errors import ArtifactRefused
 from pipeline.types import ModelIdentity, Task
 from tests.artifacts import LABELS, SPEC, Hungry, expected_logits, scripted, tiny_model_bytes
@@ -212,3 +213,71 @@ def test_a_lack_of_memory_says_nothing_of_a_candidate_and_has_an_end() -> None:
     with pytest.raises(ArtifactRefused, match="no memory for it beside the model") as refused:
         play(trial, expected_logits(ROWS), 1)
     assert refused.value.reason == "no_room"
+
+
+def judge_of(**more: float) -> Judge:
+    limits = replace(LIMITS, **more)
+    return Judge(candidate(tiny_model_bytes()), limits)
+
+
+def sure_nk(of: float, rows: int = 16) -> NDArray[np.float32]:
+    """Logits of the last class with that confidence."""
+    logits_nk = np.zeros((rows, 3), np.float32)
+    logits_nk[:, 2] = np.log(2 * of / (1 - of))
+    return logits_nk
+
+
+def test_less_confidence_than_allowed_is_found_though_the_class_is_the_same() -> None:
+    judge = judge_of(max_confidence_drop=0.2, max_disagreement=0.001)
+    while judge.verdict == "goes on":
+        judge.compare(sure_nk(0.9), sure_nk(0.5))
+    assert judge.verdict == "bad"
+    assert judge.found.frames < 200
+    assert judge.found.confidence_drop == pytest.approx(0.4)
+    assert str(judge).startswith("its confidence was lower by 0.400 on average, a drop of 0.2")
+
+
+@pytest.mark.parametrize("theirs", [0.75, 0.99])
+def test_a_little_less_confidence_and_more_of_it_are_no_reason(theirs: float) -> None:
+    judge = judge_of()
+    while judge.verdict == "goes on":
+        judge.compare(sure_nk(0.9), sure_nk(theirs))
+    assert judge.verdict == "good"
+    assert ("lower by 0.150" if theirs < 0.9 else "higher by 0.090") in str(judge)
+
+
+def test_most_batches_must_be_quick_enough_and_some_may_be_slow() -> None:
+    slow, jerky = judge_of(), judge_of()
+    for number in range(40):
+        slow.note_time(0.1, 0.33)
+        jerky.note_time(0.1, 0.33 if number % 3 == 0 else 0.31)
+    for judge in (slow, jerky):
+        for _ in range(7):
+            judge.compare(sure_nk(0.9), sure_nk(0.9))
+    assert (slow.verdict, jerky.verdict) == ("bad", "good")
+    assert str(slow).startswith("it took more than 3 times as long")
+    assert "for 40 of 40 batches" in str(slow)
+
+
+def test_a_live_deadline_is_the_most_that_a_batch_may_take() -> None:
+    judge = judge_of(deadline_s=0.25)
+    judge.note_time(0.1, 0.24)
+    judge.note_time(0.1, 0.26)
+    assert judge.found.slow_batches == 0.5
+
+
+def test_a_good_one_may_have_to_stand_more_frames() -> None:
+    judge = judge_of(sure_frames=300)
+    while judge.verdict == "goes on":
+        judge.compare(sure_nk(0.9), sure_nk(0.9))
+    assert (judge.verdict, judge.found.frames) == ("good", 304)
+
+
+def test_a_trial_holds_the_time_of_both_for_the_same_batch() -> None:
+    trial = trial_of()
+    trial.offer(ROWS, expected_logits(ROWS), PLACES, -1.0)
+    trial.step(1.0)
+    assert trial.judge.found.slow_batches == 1
+    trial.offer(ROWS, expected_logits(ROWS), PLACES, 1000.0)
+    trial.step(1.0)
+    assert trial.judge.found.slow_batches == 0.5

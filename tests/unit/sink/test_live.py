@@ -11,7 +11,7 @@ from pipeline.clock import ManualClock
 from pipeline.opencv import cv2
 from pipeline.sink.base import Sink
 from pipeline.sink.live import LiveView
-from pipeline.types import ImageHwc, Outcome, Rejected, Scored, Shed, SwapEvent
+from pipeline.types import ImageHwc, Outcome, Rejected, Scored, Shed, SwapEvent, TrialState
 from tests.support import noise_jpeg
 from tests.watched import frame, identity, scored, scored_labels, scored_values
 
@@ -177,6 +177,21 @@ def test_accuracy_is_kept_for_each_version_and_second_by_second():
     ]
     assert sum(point["frames"] for point in now["history"]) == 40
     assert sum(point["right"] for point in now["history"]) == 20
+
+
+def test_a_canarys_answers_leave_no_gaps_in_the_active_models_line():
+    clock = ManualClock()
+    view = LiveView(clock)
+    view.note_trial(TrialState("digits", 2, "", "canary", 0.0, 0, ""))
+    for _ in range(50):
+        view.write([scored(frame(truth="3"), model=identity(version)) for version in (1, 2)])
+    now = view.snapshot()
+    assert [(point["version"], point["frames"]) for point in now["history"]] == [(1, 50)]
+    assert [(each["version"], each["frames"]) for each in now["versions"]] == [(1, 50), (2, 50)]
+    view.note_trial(None)
+    view.write([scored(frame(truth="3"), model=identity(2))])
+    assert [point["version"] for point in view.snapshot()["history"]] == [1, 2]
+    assert view.snapshot()["trial"] is None
 
 
 def test_swaps_refusals_batches_and_history_are_bounded():
