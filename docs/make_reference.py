@@ -212,7 +212,8 @@ def _result() -> Iterator[str]:
     schema = json.loads(files("pipeline.schema").joinpath("result.schema.json").read_text("utf-8"))
     yield "# A result\n"
     yield f"One line of JSON for each frame. Its schema is `{schema['title']}`, kept in the package"
-    yield "as `pipeline/schema/result.schema.json`; every row has every field.\n"
+    yield "as `pipeline/schema/result.schema.json`; every row has every field but `values`, and"
+    yield "`source.file` where there is no file.\n"
     yield from _table(("field", "type", "is"), _schema_rows(schema, schema, ""))
     yield f"A frame is shed as {_choices(ShedReason)};"
     yield f"it is rejected as {_choices(RejectReason)}.\n"

@@ -149,8 +149,6 @@ def train(job: TrainJob) -> TrainSummary:
                 listener.epoch_done(report)
 
         data = _load(job, progress)
-        if job.task is not None:
-            read_as(data, job.task)
         result = fit(data, job.settings, run, job.resume, progress, on_epoch)
         calibration = _judge(job, result)
         gated = None
@@ -215,6 +213,8 @@ def _load(job: TrainJob, progress: TrainingProgress) -> SplitData:
             progress.say(f"skipped {each.path}: {each.reason}")
         if len(skipped) > _NAMED_FILES:
             progress.say(f"skipped {len(skipped)} files in all")
+    if job.task is not None:
+        read_as(data, job.task)
     progress.say(
         f"{len(data.train)} samples to learn from, {len(data.heldout)} held out,"
         f" {len(data.labels)} {OUTPUTS[data.task]}"

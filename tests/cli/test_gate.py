@@ -171,6 +171,11 @@ def test_a_network_of_ones_own_is_compared_by_pictures_of_ones_own(own: Path):
     assert told["version"] == 2
     assert told["notes"][GATE_NOTE].startswith("worse than own@1")
 
+    Registry(str(own / "models")).set_alias("own", "latest", 1)
+    tolerated, error = publish(own, "bad", *data, "--gate-tolerance", "1")
+    assert error is None
+    assert tolerated["gate"]["compared"][0]["verdict"] == "not worse"
+
 
 def test_without_pictures_nothing_is_compared(own: Path):
     publish(own, "good")

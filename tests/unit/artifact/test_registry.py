@@ -94,6 +94,20 @@ def test_a_slower_publisher_does_not_undo_a_faster_ones_alias(url: str) -> None:
     assert registry.resolve("tiny") == 3
 
 
+def test_an_alias_moves_only_from_where_it_was_seen(url: str) -> None:
+    registry = Registry(url)
+    assert registry.standing("tiny", "latest") == 0
+    for _ in range(3):
+        publish_tiny(registry, aliases=())
+    assert registry.advance("tiny", "latest", 2, since=0) == 2
+    assert registry.advance("tiny", "latest", 3, since=1) == 2
+    assert registry.standing("tiny", "latest") == 2
+    assert registry.advance("tiny", "latest", 3, since=2) == 3
+    assert registry.advance("tiny", "latest", 2, since=3) == 3
+    with pytest.raises(ConfigError):
+        registry.standing("..", "latest")
+
+
 def test_threads_that_publish_at_once_get_distinct_versions(url: str) -> None:
     registry = Registry(url)
     start = threading.Barrier(4)

@@ -47,3 +47,8 @@ def test_the_loop_publishes_better_and_better_versions(tmp_path: Path):
     accuracies = [each.accuracy for each in published]
     assert accuracies == sorted(accuracies)
     assert Registry(str(tmp_path)).versions("digits") == [1, 2, 3]
+    for each in published:
+        reference = each.manifest.reference
+        assert reference is not None
+        assert reference.scores is not None
+        assert sum(reference.scores.predicted) == reference.samples == 100

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,16 +17,25 @@ from torch import Tensor
 
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.registry import Registry
-from pipeline.errors import ConfigError, PublishRefused
+from pipeline.errors import PublishRefused
 from pipeline.probe.client import Probe
 from pipeline.probe.verified import patient_probe
-from tests.artifacts import LABELS, SPEC, expected_logits, golden_inputs, publish_tiny, tiny_draft
+from tests.artifacts import (
+    LABELS,
+    Hungry,
+    expected_logits,
+    golden_inputs,
+    publish_tiny,
+    scripted,
+    tiny_draft,
+)
 from trainer.data import Samples
 from trainer.evaluate import Predictions
 from trainer.gate import GateSettings
 from trainer.gated import GATE_NOTE, Gate, Gated
 from trainer.incumbent import Heldout
 from trainer.options import Target
+from trainer.reference import reference_of
 
 GOOD, BAD = 0.0, -2.0
 """Biases of the tiny network: with the one it always says "bright", with the other "dark"."""
@@ -81,7 +92,8 @@ def make_gate(
     **more: Any,
 ) -> Gate:
     judged = more.pop("heldout", heldout(bias))
-    target = Target.of("tiny", str(url), list(aliases), more.pop("key", None))
+    keys = more.pop("key", None), more.pop("trusted", ())
+    target = Target.of("tiny", str(url), list(aliases), *keys)
     return Gate(target, tiny_draft(bias=bias), judged, GateSettings(**more), probe, say)
 
 
@@ -214,6 +226,61 @@ def test_with_a_key_nothing_is_run_that_it_did_not_sign(tmp_path: Path, gate: Ma
     assert "tiny@1 isn't signed" in lines[-1]
     signed = gate(models, BAD, lines.append, key=key).publish()
     assert verdicts(signed) == [(2, "worse")]
+    other = tmp_path / "other.pem"
+    SigningKey.new().write(other)
+    trusted = [f"{key}.pub"]
+    assert verdicts(gate(models, BAD, key=other, trusted=trusted).publish()) == [(2, "worse")]
+    assert verdicts(gate(models, BAD, key=other).publish()) == [(2, "not compared")]
+
+
+class Fails(torch.nn.Module):
+    """On more samples than a golden batch has."""
+
+    def forward(self, batch_nhwc: Tensor) -> Tensor:
+        if batch_nhwc.shape[0] > 8:
+            raise ValueError("too many for me")
+        return torch.zeros(batch_nhwc.shape[0], 3)
+
+
+class Narrows(torch.nn.Module):
+    """To two classes, on more samples than a golden batch has."""
+
+    def forward(self, batch_nhwc: Tensor) -> Tensor:
+        return torch.zeros(batch_nhwc.shape[0], 2 if batch_nhwc.shape[0] > 8 else 3)
+
+
+def publish_odd(url: Path, network: torch.nn.Module) -> None:
+    """One with golden vectors that it stands."""
+    draft = tiny_draft()
+    logits_nk = network(torch.from_numpy(draft.golden.inputs_nhwc)).float().numpy()
+    golden = replace(draft.golden, logits_nk=logits_nk)
+    Registry(str(url)).publish(replace(draft, model=scripted(network), golden=golden))
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [(Fails(), "tiny@1 fails on held-out samples: .*too many for me"), (Narrows(), r"\(32, 2\)")],
+    ids=["fails", "narrows"],
+)
+def test_an_incumbent_that_fails_on_real_samples_holds_nothing_back(
+    tmp_path: Path, gate: MakeGate, network: torch.nn.Module, why: str
+):
+    publish_odd(tmp_path, network)
+    gated = gate(tmp_path, BAD).publish()
+    assert verdicts(gated) == [(1, "not compared")]
+    assert re.search(why, gated.compared[0].why_not)
+
+
+def test_an_incumbent_that_there_is_no_memory_for_is_not_passed_over(
+    tmp_path: Path, gate: MakeGate
+):
+    publish_odd(tmp_path, Hungry(room=8))
+    with pytest.raises(PublishRefused, match=r"tiny@1 can't be compared .* no memory .*--even-if-"):
+        gate(tmp_path, GOOD).publish()
+    assert Registry(str(tmp_path)).versions("tiny") == [1]
+    told = gate(tmp_path, GOOD, even_if_worse=True).publish()
+    assert verdicts(told) == [(1, "not compared")]
+    assert Registry(str(tmp_path)).aliases("tiny") == {"latest": 2}
 
 
 def test_what_another_publisher_put_there_in_between_is_an_incumbent_too(
@@ -268,23 +335,7 @@ def test_a_death_while_it_compares_moves_nothing(tmp_path: Path, gate: MakeGate,
         registry.read("tiny", version)
 
 
-def test_an_alias_moves_only_from_where_it_was_seen(tmp_path: Path):
-    registry = Registry(str(tmp_path))
-    assert registry.standing("tiny", "latest") == 0
-    for _ in range(3):
-        publish_tiny(registry, aliases=())
-    assert registry.advance("tiny", "latest", 2, since=0) == 2
-    assert registry.advance("tiny", "latest", 3, since=1) == 2
-    assert registry.standing("tiny", "latest") == 2
-    assert registry.advance("tiny", "latest", 3, since=2) == 3
-    assert registry.advance("tiny", "latest", 2, since=3) == 3
-    with pytest.raises(ConfigError):
-        registry.standing("..", "latest")
-
-
 def test_the_reference_counts_what_is_published():
-    from trainer.reference import reference_of
-
     judged = heldout(GOOD, wrong=5)
     reference = reference_of(judged.samples, judged.predictions)
     assert reference.samples == COUNT
@@ -295,4 +346,3 @@ def test_the_reference_counts_what_is_published():
     middles = np.linspace(brightness.low, brightness.high, len(brightness.counts) + 1)
     mean = np.average((middles[1:] + middles[:-1]) / 2, weights=brightness.counts)
     assert mean == pytest.approx(golden_inputs(count=COUNT).mean(), abs=8)
-    assert SPEC.sample_shape_hwc == (24, 24, 3)
