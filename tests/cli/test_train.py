@@ -405,3 +405,35 @@ def test_a_table_is_learnt_from_augmented_and_balanced_and_the_artifact_says_so(
     again[again.index("noise,flip")] = "flip"
     with pytest.raises(ConfigError, match=r"augment \('flip', 'noise'\), now \('flip',\)"):
         CliRunner().invoke(app, [*again, "--balance", "sampling"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "task", "labels"),
+    [
+        ("labels", (), "multi-label", ("even", "late")),
+        ("wide,high", ("--target", "high", "--target", "wide"), "regression", ("high", "wide")),
+    ],
+)
+def test_a_tables_labels_or_numbers_are_learnt_published_and_resumed(
+    tmp_path: Path, columns: str, options: tuple[str, ...], task: str, labels: tuple[str, ...]
+):
+    folder_of_pictures(tmp_path, ("p", "q"))
+    lines = [f"path,{columns}"]
+    for number in range(24):
+        shown = ["even"] * (number % 2 == 0) + ["late"] * (number > 12)
+        cells = "|".join(shown) if columns == "labels" else f"{number / 24},{number % 5 / 5}"
+        lines.append(f"{'pq'[number // 12]}/{number % 12}.jpg,{cells}")
+    (tmp_path / "photos.csv").write_text("\n".join(lines))
+    arguments = [
+        *(*PLAIN, "--data", str(tmp_path / "photos.csv"), *options, "--run", str(tmp_path / "run")),
+        *("--publish", "mine", "--registry", str(tmp_path / "models"), "--augment", "flip"),
+    ]
+    first = CliRunner().invoke(app, [*arguments, "--epochs", "1"], catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    contract = Registry(str(tmp_path / "models")).manifest("mine", 1).contract
+    assert (contract.task, contract.labels) == (task, labels)
+    more = [*arguments, "--epochs", "2", "--resume", "--even-if-worse"]
+    again = CliRunner().invoke(app, more, catch_exceptions=False)
+    assert json.loads(again.stdout)["epochs"] == 2
+    with pytest.raises(ConfigError, match="--balance goes with pictures of one class each"):
+        CliRunner().invoke(app, [*more, "--balance", "weights"], catch_exceptions=False)
