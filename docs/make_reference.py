@@ -194,7 +194,8 @@ def _metrics() -> Iterator[str]:
         lambda: FrameCounts({"s": 1}, {"s": 1}, {("s", "r"): 1}, {("s", "r"): 1}, 0)
     )
     # prometheus_client tells a metric's labels only once it has values, or in this attribute.
-    made = [*vars(metrics).values(), *vars(metrics.consumer).values()]
+    groups = (metrics, metrics.consumer, metrics.trials)
+    made = [each for group in groups for each in vars(group).values()]
     labels = {each._name: each._labelnames for each in made if hasattr(each, "_labelnames")}
     labels |= {each.name: each.labels for each in made if isinstance(each, Histogram)}
     rows = []
