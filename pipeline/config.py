@@ -2,124 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-
-class Section(BaseModel):
-    """A group of settings: frozen, and unknown keys are refused."""
-
-    # An error must not repeat what was given: it may be a password.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
-    )
-
-
-def one_or_many(value: object) -> object:
-    """One text may stand alone; the environment takes several as a JSON array."""
-    if not isinstance(value, str):
-        return value
-    if not value.startswith("["):
-        return (value,)
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as cause:
-        raise ValueError("expected one text, or a JSON array of them") from cause
-
-
-class ModelSettings(Section):
-    """Which model scores, and where it comes from."""
-
-    name: str = Field(
-        default="", description="model's name in the registry, `NAME[@VERSION or @ALIAS]`"
-    )
-    registry: str = Field(default="registry", description="fsspec URL or folder of the registry")
-    watch_interval_s: float = Field(
-        default=1.0, gt=0, description="seconds between looks at the alias for a new version"
-    )
-    trusted_keys: tuple[str, ...] = Field(
-        default=(),
-        description="public keys, `ed25519:…` or a PEM file's path each; with any, only versions "
-        "that one of them signed may score",
-    )
-    state_folder: str = Field(
-        default="",
-        description="folder, one for a registry, that keeps the newest signed version taken and "
-        "what was refused, so that a restarted worker refuses it too; empty: remembered while it "
-        "runs",
-    )
-    probe: Literal["never", "swaps", "always"] = Field(
-        default="swaps",
-        description="when a version is first run in a process that is shut in: `swaps`, before it "
-        "takes the place of another; `always`, before the first one too, which makes the start "
-        "some seconds longer",
-    )
-    probe_timeout_s: float = Field(
-        default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
-    )
-    rollout: Literal["swap", "shadow", "canary"] = Field(
-        default="swap",
-        description="how a version takes another's place: `swap`, at once; `shadow`, after it has "
-        "run on the same frames, for nobody's eyes, and agrees; `canary`, after it has also scored "
-        "a share of the streams for real",
-    )
-    shadow_frames: int = Field(
-        default=2000,
-        ge=1,
-        description="frames after which the share of a version in the shadow so far decides; "
-        "sooner where it surely agrees or surely doesn't",
-    )
-    max_disagreement: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="share of the frames for which a version on trial may name another class than "
-        "the active one",
-    )
-    max_confidence_drop: float = Field(
-        default=0.2,
-        gt=0,
-        lt=1,
-        description="how much lower than the active one's the confidence of a version on trial may "
-        "be on average",
-    )
-    max_slowdown: float = Field(
-        default=3.0,
-        ge=1,
-        description="how many times as long as the active one a version on trial may take for most "
-        "batches; beside another one each is slower than alone",
-    )
-    shadow_share: float = Field(
-        default=0.25,
-        gt=0,
-        le=1,
-        description="share of one thread's time that a version in the shadow may take",
-    )
-    canary_share: float = Field(
-        default=0.1,
-        gt=0,
-        lt=1,
-        description="share of the streams, at least one, that a version scores as a canary",
-    )
-    canary_frames: int = Field(
-        default=2000,
-        ge=1,
-        description="frames of these streams after which a version takes over as a canary, if "
-        "nothing spoke against it",
-    )
-
-    _several = field_validator("trusted_keys", mode="before")(one_or_many)
-
-    @field_validator("trusted_keys")
-    @classmethod
-    def _no_empty_key(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """An empty variable mustn't turn trust off: `[]` does."""
-        if "" in keys:
-            raise ValueError("an empty one is no key; `[]` is for none")
-        return keys
+from pipeline.config_section import Section, one_or_many
+from pipeline.model_config import ModelSettings
 
 
 class IntakeSettings(Section):

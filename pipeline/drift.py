@@ -10,8 +10,9 @@ Population Stability Index, 2018), which is why what chance gives is said beside
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 LEAST_SAMPLES = 100
 """Of either side. Below it, chance alone gives an index as large as a change does."""
@@ -35,6 +36,14 @@ class Drift:
     def excess(self) -> float:
         """What chance doesn't explain, 0 or more: what an alarm is to be set on."""
         return max(0.0, self.psi - self.by_chance)
+
+
+class DriftState(NamedTuple):
+    """How far live frames are from what the model was published with, by the statistic's name:
+    those of which there are enough. ``frames`` were looked at, the newest of all."""
+
+    frames: int
+    moved: Mapping[str, Drift]
 
 
 def drift(

@@ -84,6 +84,13 @@ class Metrics:
         for result in SWAP_RESULTS:  # a first refusal is seen by `increase()` only from a 0 on
             self.model_swaps.labels(result)
         self.trials = TrialMetrics(on)
+        self.drift_psi = Gauge(
+            "headrace_drift_psi",
+            "How far live frames are from what the active model was published with: population"
+            " stability index beyond what chance gives, none before there are enough frames",
+            ["statistic"],
+            registry=on,
+        )
         self.model_swap_pause = Histogram(
             "headrace_model_swap_pause_seconds",
             "How much longer than usual a batch took while a swap was under way, at the most",

@@ -9,7 +9,9 @@ from typing import Protocol
 from pipeline.artifact.followed import Followed
 from pipeline.clock import Clock
 from pipeline.config import ModelSettings, Settings
+from pipeline.drift import DriftState
 from pipeline.engine.active import ActiveSlot
+from pipeline.engine.drift_watch import DriftWatch
 from pipeline.engine.loading import Loader
 from pipeline.engine.rollout import CanaryLimits, Trials
 from pipeline.engine.stage import EngineStage
@@ -24,7 +26,7 @@ _FALSE_ALARM = 0.01
 
 
 class Audience(Protocol):
-    """Who is told of what becomes of versions, on the swap thread."""
+    """Who is told of what becomes of versions, on the swap thread, and of drift."""
 
     def note_swap(self, event: SwapEvent) -> None:
         """A version was taken, refused or rolled back."""
@@ -32,6 +34,10 @@ class Audience(Protocol):
 
     def note_trial(self, state: TrialState | None) -> None:
         """How a version that is on trial does; None when none is."""
+        ...
+
+    def note_drift(self, state: DriftState) -> None:
+        """How far live frames are from the active version's reference. On the engine thread."""
         ...
 
 
@@ -51,6 +57,7 @@ class ModelSupply:
         self._settings = settings.model
         self._followed = Followed.of(settings.model)
         self._followed.prepare()
+        self._clock = clock
         self._loader = Loader.of(settings, clock, is_stopping)
         self._probe = Probe(clock, settings.model.probe_timeout_s, is_stopping)
         self._watcher: ModelWatcher | None = None
@@ -84,6 +91,10 @@ class ModelSupply:
         self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, trials)
         self._watcher.on_event = audience.note_swap
         self._watcher.rollout.report.on_trial = audience.note_trial
+        said = self._settings
+        if said.drift_every_s > 0:
+            stage.drift = DriftWatch(metrics, self._clock, said.drift_every_s, said.drift_frames)
+            stage.drift.on_state = audience.note_drift
         return self._followed.is_alias
 
     def run(self) -> None:

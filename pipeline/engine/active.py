@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from pipeline.artifact.manifest import Contract
+from pipeline.artifact.reference import Reference
 from pipeline.engine.base import Engine
 from pipeline.types import ModelIdentity
 
@@ -24,7 +25,8 @@ class ActiveModel:
 
     ``infer_s`` is the measured time of one batch, in seconds, for each bucket that was warmed;
     ``content`` all that its artifact promises (``Manifest.content``). ``took_over_as`` is the epoch
-    under which it became the active one, where it has another now.
+    under which it became the active one, where it has another now; ``reference`` what held-out data
+    looked like to it, where its artifact says so.
     """
 
     identity: ModelIdentity
@@ -33,6 +35,7 @@ class ActiveModel:
     infer_s: Mapping[int, float]
     content: str = ""
     took_over_as: int = 0
+    reference: Reference | None = None
 
     @property
     def first_epoch(self) -> int:

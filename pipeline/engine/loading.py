@@ -80,6 +80,7 @@ class Loader:
             contract=manifest.contract,
             infer_s=infer_s,
             content=manifest.content,
+            reference=manifest.reference,
         )
 
     def _warm_all(self, engine: Engine, shape_hwc: tuple[int, int, int]) -> dict[int, float]:

@@ -16,6 +16,7 @@ from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
 from pipeline.engine.canary import Canary, Turn, serve
+from pipeline.engine.drift_watch import DriftWatch
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import answers_of
@@ -73,6 +74,7 @@ class EngineStage:
         self.health = OutputHealth()
         self.calls = CallWatch(clock)
         self.trial: Trial | None = None
+        self.drift: DriftWatch | None = None
         self.max_age_s: float | None = None
         self.on_batch: Callable[[int], None] | None = None
         self._limited_for_epoch = 0
@@ -160,6 +162,8 @@ class EngineStage:
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
             trial.offer(rows, logits_nk, places, infer_s)
+        if self.drift is not None:
+            self.drift.offer(model, rows, logits_nk, fresh)
         logits_nk, task = logits_nk[places], model.contract.task
         by = [model.identity] * len(fresh)
         if canary is not None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.clock import Clock
+from pipeline.drift import DriftState
 from pipeline.sink.picture import Picture, make_picture
 from pipeline.sink.snapshot import (
     AccuracyPoint,
@@ -17,6 +18,7 @@ from pipeline.sink.snapshot import (
     StreamRow,
     VersionRow,
     age_s,
+    drift_row,
     frame_row,
     model_row,
     swap_row,
@@ -99,6 +101,7 @@ class LiveView:
         self._batches: deque[int] = deque(maxlen=_BATCHES)
         self._swaps: deque[SwapEvent] = deque(maxlen=_SWAPS)
         self._trial: TrialState | None = None
+        self._drift: DriftState | None = None
 
     @property
     def name(self) -> str:
@@ -139,6 +142,11 @@ class LiveView:
         with self._lock:
             self._trial = state
 
+    def note_drift(self, state: DriftState) -> None:
+        """Remembers how far live frames are from what the active model was published with."""
+        with self._lock:
+            self._drift = state
+
     def picture(self, stream: str) -> Picture | None:
         """The last scored frame of a stream as a browser can show it; None if there is none.
 
@@ -172,6 +180,7 @@ class LiveView:
                 "batches": [{"at_most": at, "batches": n} for at, n in sorted(sizes.items())],
                 "mean_batch": round(sum(batches) / len(batches), 2) if batches else None,
                 "trial": None if self._trial is None else trial_row(self._trial),
+                "drift": None if self._drift is None else drift_row(self._drift),
                 "swaps": [swap_row(event) for event in self._swaps],
                 "history": self._history_rows(),
             }

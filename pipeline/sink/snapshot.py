@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TypedDict
 
+from pipeline.drift import DriftState
 from pipeline.types import ModelIdentity, Scored, SwapEvent, Task, TrialState
 
 _SHOWN = 5
@@ -111,6 +112,21 @@ class TrialRow(TypedDict):
     findings: str
 
 
+class MovedRow(TypedDict):
+    """See ``pipeline.drift.Drift``."""
+
+    psi: float
+    by_chance: float
+    excess: float
+
+
+class DriftRow(TypedDict):
+    """See ``DriftState``."""
+
+    frames: int
+    moved: dict[str, MovedRow]
+
+
 class AccuracyPoint(TypedDict):
     """One second, or the part of one until another version scored."""
 
@@ -148,6 +164,7 @@ class LiveSnapshot(TypedDict):
     batches: list[BatchRow]
     mean_batch: float | None
     trial: TrialRow | None
+    drift: DriftRow | None
     swaps: list[SwapRow]
     history: list[AccuracyPoint]
 
@@ -215,6 +232,21 @@ def trial_row(state: TrialState) -> TrialRow:
         "since": state.since,
         "frames": state.frames,
         "findings": state.findings,
+    }
+
+
+def drift_row(state: DriftState) -> DriftRow:
+    """Drift for the wire."""
+    return {
+        "frames": state.frames,
+        "moved": {
+            statistic: {
+                "psi": round(found.psi, 4),
+                "by_chance": round(found.by_chance, 4),
+                "excess": round(found.excess, 4),
+            }
+            for statistic, found in state.moved.items()
+        },
     }
 
 

@@ -35,7 +35,7 @@ def _drifts(page: str, model: str) -> list[Drift]:
             said: Any = json.loads(answer.read(_MOST_BYTES))
         if (said["model"] or {}).get("name") != model:
             return []
-        moved = said["drift"]["moved"]
+        moved = (said["view"]["drift"] or {}).get("moved", {})
         return [Drift(statistic, float(each["excess"])) for statistic, each in moved.items()]
     except (URLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("%s says nothing of drift: %s", page, error)

@@ -1,0 +1,170 @@
+"""Live frames beside what the model was published with: how far have they moved?
+
+Frames of a camera that follow each other are nearly one picture; taken all, they would look like
+drift by the mere fact that there are few scenes. So each stream gives one in some seconds.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.artifact.reference import Histogram, Reference
+from pipeline.clock import Clock
+from pipeline.drift import Drift, DriftState, drift
+from pipeline.engine.active import ActiveModel
+from pipeline.metrics import Metrics
+from pipeline.sample import Sample
+from pipeline.statistics import input_statistics
+from pipeline.types import BatchNhwc, LogitsNk
+
+STATISTICS = ("brightness", "contrast", "sharpness", "confidence", "labels")
+
+_LOOK_EVERY_S = 0.25
+_COMPARE_EVERY = 10
+_MOST_STREAMS = 10_000
+"""Whose last moment is remembered; with more, all begin anew."""
+
+
+_NOTHING = DriftState(0, {})
+
+
+class _Seen(NamedTuple):
+    brightness: float
+    contrast: float
+    sharpness: float
+    confidence: float
+    label: int
+
+
+class DriftWatch:
+    """Compares a sample of the frames with the active model's reference. With another model it
+    begins anew: confidence is its own.
+
+    Args:
+        metrics: Shows what is found.
+        clock: Tells when a stream's next frame is due.
+        every_s: Seconds between two frames of a stream.
+        window: Frames that are compared, the newest.
+
+    Owned by: the engine thread, on which ``on_state`` is told what is found.
+    """
+
+    def __init__(self, metrics: Metrics, clock: Clock, every_s: float, window: int) -> None:
+        self._gauge = metrics.drift_psi
+        self._clock = clock
+        self._every_s = every_s
+        self._seen: deque[_Seen] = deque(maxlen=window)
+        self._last_mono_s: dict[str, float] = {}
+        self._look_mono_s = 0.0
+        self._since_compared = 0
+        self._reference: Reference | None = None
+        self._epoch = 0
+        self._shown: set[str] = set()
+        self.on_state: Callable[[DriftState], None] | None = None
+
+    def offer(
+        self,
+        model: ActiveModel,
+        rows_nhwc: BatchNhwc,
+        logits_nk: LogitsNk,
+        samples: Sequence[Sample],
+    ) -> None:
+        """Looks at those frames of a batch whose streams are due, on the calling thread.
+
+        ``rows_nhwc`` are the batch's, ``logits_nk`` [N, K] what ``model`` says of each row,
+        ``samples`` those that were scored. Mostly it costs one look at the clock.
+        """
+        now = self._clock.monotonic()
+        if model.first_epoch != self._epoch:
+            self._begin(model.first_epoch, model.reference)
+        if self._reference is None or now < self._look_mono_s:
+            return
+        self._look_mono_s = now + min(_LOOK_EVERY_S, self._every_s)
+        due = [each.row for each in samples if self._is_due(each.frame.stream, now)]
+        if due:
+            self._look(rows_nhwc[due], logits_nk[due], self._reference)
+
+    def _begin(self, epoch: int, reference: Reference | None) -> None:
+        self._epoch, self._reference = epoch, reference
+        self._seen.clear()
+        self._since_compared = 0
+        self._show(_NOTHING)
+
+    def _is_due(self, stream: str, now: float) -> bool:
+        last = self._last_mono_s.get(stream)
+        if last is not None and now < last + self._every_s:
+            return False
+        if len(self._last_mono_s) >= _MOST_STREAMS and last is None:
+            self._last_mono_s.clear()
+        self._last_mono_s[stream] = now
+        return True
+
+    def _look(self, rows_nhwc: BatchNhwc, logits_nk: LogitsNk, reference: Reference) -> None:
+        looks = input_statistics(rows_nhwc)
+        if reference.scores is None:
+            confidence_n = np.full(len(rows_nhwc), np.nan)
+            label_n = np.full(len(rows_nhwc), -1)
+        else:
+            confidence_n, label_n = _answers(logits_nk)
+        self._seen.extend(
+            map(
+                _Seen,
+                looks.brightness_n.tolist(),
+                looks.contrast_n.tolist(),
+                looks.sharpness_n.tolist(),
+                confidence_n.tolist(),
+                label_n.tolist(),
+            )
+        )
+        self._since_compared += len(rows_nhwc)
+        if self._since_compared >= _COMPARE_EVERY:
+            self._since_compared = 0
+            self._show(compare(self._seen, reference))
+
+    def _show(self, state: DriftState) -> None:
+        for statistic in self._shown - state.moved.keys():
+            self._gauge.remove(statistic)
+        self._shown = set(state.moved)
+        for statistic, found in state.moved.items():
+            self._gauge.labels(statistic).set(found.excess)
+        if self.on_state is not None:
+            self.on_state(state)
+
+
+def compare(seen: Collection[_Seen], reference: Reference) -> DriftState:
+    """How far each statistic is from the reference. Pure."""
+    inputs, scores = reference.inputs, reference.scores
+    columns = np.array(seen, np.float64).T
+    histograms: list[Histogram | None] = [inputs.brightness, inputs.contrast, inputs.sharpness]
+    histograms.append(scores and scores.confidence)
+    moved: dict[str, Drift] = {}
+    for statistic, values_n, histogram in zip(STATISTICS, columns, histograms, strict=False):
+        if histogram is not None:
+            found = drift(histogram.counts, histogram.bins.counts(values_n).tolist())
+            if found is not None:
+                moved[statistic] = found
+    if scores is not None:
+        labels_n = columns[-1][columns[-1] >= 0].astype(np.int64)
+        counts = np.bincount(labels_n, minlength=len(scores.predicted))
+        found = drift(scores.predicted, counts.tolist())
+        if found is not None:
+            moved["labels"] = found
+    return DriftState(len(seen), moved)
+
+
+def _answers(logits_nk: LogitsNk) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The best class's confidence and its number, ``[N]`` each: NaN and -1 where a row has numbers
+    that aren't finite."""
+    is_usable_n = np.asarray(np.isfinite(logits_nk).all(axis=1))
+    usable_nk = np.where(is_usable_n[:, None], logits_nk, 0).astype(np.float64)
+    best_n1 = usable_nk.max(axis=1, keepdims=True)
+    confidence_n = 1 / np.exp(usable_nk - best_n1).sum(axis=1)
+    return (
+        np.where(is_usable_n, confidence_n, np.nan),
+        np.where(is_usable_n, usable_nk.argmax(axis=1), -1),
+    )

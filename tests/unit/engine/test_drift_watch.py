@@ -1,0 +1,159 @@
+"""Live frames beside what the model was published with: real digits, by day and at night."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+
+from pipeline.artifact.manifest import Contract
+from pipeline.artifact.reference import Reference
+from pipeline.clock import ManualClock
+from pipeline.digits import Night, Scene
+from pipeline.drift import DriftState
+from pipeline.engine.active import ActiveModel
+from pipeline.engine.drift_watch import DriftWatch
+from pipeline.metrics import Metrics
+from pipeline.preprocess import load_sample
+from pipeline.sample import Sample
+from pipeline.statistics import InputTally, ScoreTally
+from pipeline.types import BatchNhwc, ModelIdentity
+from tests.artifacts import LABELS, SPEC, expected_logits
+from tests.unit.engine.test_torchscript import SmallEngine
+from tests.watched import frame
+
+STREAMS = 10
+
+
+def digits(first: int, frames: int, *, is_night: bool = False) -> BatchNhwc:
+    """Frames of ten cameras in turn, each of another digit."""
+    scenes = [Scene(number, width=160, height=90) for number in range(first, first + STREAMS)]
+    for scene in scenes:
+        scene.night = Night(-1000) if is_night else None
+    return np.stack(
+        [load_sample(scenes[k % STREAMS].jpeg(k // STREAMS * 46), SPEC) for k in range(frames)]
+    )
+
+
+@pytest.fixture(scope="module")
+def day() -> BatchNhwc:
+    return digits(500, 300)
+
+
+@pytest.fixture(scope="module")
+def reference(day: BatchNhwc) -> Reference:
+    inputs, scores = InputTally(), ScoreTally(len(LABELS))
+    inputs.add(day)
+    scores.add(expected_logits(day))
+    return Reference.of(inputs, scores)
+
+
+class Watching:
+    """A watch on a model with a reference, and the batches that it is offered."""
+
+    def __init__(self, reference: Reference | None, window: int = 200) -> None:
+        self.clock, self.metrics = ManualClock(), Metrics()
+        self.told: list[DriftState] = []
+        self.watch = DriftWatch(self.metrics, self.clock, every_s=2.0, window=window)
+        self.watch.on_state = self.told.append
+        identity = ModelIdentity("tiny", 1, "0" * 64, 1)
+        contract = Contract.of(LABELS, SPEC)
+        self.model = ActiveModel(identity, SmallEngine(8), contract, {8: 0.001})
+        self.model = replace(self.model, reference=reference)
+        self.numbers: Iterator[int] = count()
+
+    def show(self, rows_nhwc: BatchNhwc, *, apart_s: float = 2.0) -> None:
+        """Ten cameras' frames in a batch, so many seconds apart."""
+        for start in range(0, len(rows_nhwc), STREAMS):
+            batch_nhwc = rows_nhwc[start : start + STREAMS]
+            samples = [
+                Sample(frame(stream=f"cam-{row}"), row, 64, 48, 0.0, 0.0, 0.0)
+                for row in range(len(batch_nhwc))
+            ]
+            self.watch.offer(self.model, batch_nhwc, expected_logits(batch_nhwc), samples)
+            self.clock.advance(apart_s)
+
+    @property
+    def state(self) -> DriftState:
+        return self.told[-1]
+
+    def gauge(self, statistic: str) -> float | None:
+        return self.metrics.registry.get_sample_value(
+            "headrace_drift_psi", {"statistic": statistic}
+        )
+
+
+def test_other_digits_by_day_are_no_drift_and_night_is(reference: Reference) -> None:
+    watching = Watching(reference)
+    watching.show(digits(700, 200))
+    assert watching.state.frames == 200
+    by_day = {name: each.excess for name, each in watching.state.moved.items()}
+    assert set(by_day) == {"brightness", "contrast", "sharpness", "confidence", "labels"}
+    assert max(by_day.values()) < 0.25
+    watching.show(digits(700, 200, is_night=True))
+    at_night = {name: each.excess for name, each in watching.state.moved.items()}
+    assert min(at_night["brightness"], at_night["contrast"]) > 1
+    assert watching.gauge("brightness") == at_night["brightness"]
+
+
+def test_each_stream_gives_one_frame_in_so_many_seconds(
+    reference: Reference, day: BatchNhwc
+) -> None:
+    watching = Watching(reference)
+    watching.show(day, apart_s=0.1)  # thirty batches: all ten twice in three seconds
+    assert watching.state.frames == 20
+
+
+def test_with_few_frames_nothing_is_said(reference: Reference, day: BatchNhwc) -> None:
+    watching = Watching(reference)
+    watching.show(day[:90])
+    assert (watching.state.frames, watching.state.moved) == (90, {})
+    assert watching.gauge("brightness") is None
+    watching.show(day[90:110])
+    assert watching.gauge("brightness") is not None
+
+
+def test_another_model_begins_anew(reference: Reference, day: BatchNhwc) -> None:
+    watching = Watching(reference)
+    watching.show(day[:150])
+    assert watching.gauge("brightness") is not None
+    watching.model = watching.model.under(7)  # the same one, back from a canary's rollback
+    watching.show(day[150:160])
+    assert watching.state.frames == 160
+    identity = ModelIdentity("tiny", 2, "1" * 64, 8)
+    watching.model = replace(watching.model, identity=identity, took_over_as=0)
+    watching.show(day[:10])
+    assert watching.told[-2:] == [DriftState(0, {}), DriftState(10, {})]
+    assert watching.gauge("brightness") is None
+
+
+def test_a_model_without_a_reference_is_not_watched(day: BatchNhwc) -> None:
+    watching = Watching(None)
+    watching.show(day[:150])
+    assert [each.frames for each in watching.told] == [0]
+
+
+def test_of_a_model_that_names_no_class_inputs_alone_are_compared(
+    reference: Reference, day: BatchNhwc
+) -> None:
+    watching = Watching(reference.model_copy(update={"scores": None}))
+    watching.show(day[:150])
+    assert set(watching.state.moved) == {"brightness", "contrast", "sharpness"}
+
+
+def test_answers_without_numbers_are_left_out(reference: Reference, day: BatchNhwc) -> None:
+    watching = Watching(reference)
+    rows_nhwc = day[:STREAMS]
+    logits_nk = expected_logits(rows_nhwc)
+    logits_nk[::2] = np.nan
+    for _ in range(30):
+        samples = [
+            Sample(frame(stream=f"cam-{row}"), row, 64, 48, 0.0, 0.0, 0.0) for row in range(STREAMS)
+        ]
+        watching.watch.offer(watching.model, rows_nhwc, logits_nk, samples)
+        watching.clock.advance(2.0)
+    assert sum(watching.state.moved["labels"].live_shares) == pytest.approx(1)
+    assert sum(watching.state.moved["confidence"].live_shares) == pytest.approx(1)
