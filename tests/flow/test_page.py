@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from pipeline.clock import ManualClock
 from pipeline.digits import Scene
+from pipeline.drift import Drift, DriftState
 from pipeline.metrics import FrameCounts
 from pipeline.server.app import make_app
 from pipeline.server.run import HttpServer
@@ -32,6 +33,9 @@ pytestmark = pytest.mark.browser
 _STREAMS = ("camera-1", "camera-2", "camera-3", "camera-4")
 _SKILL = {1: 0.31, 2: 0.64, 3: 0.83, 4: 0.93, 5: 0.97}
 """How often each version is right: a training that goes well."""
+
+FAR = Drift(1.42, 0.04, (1.0, 0.0), (0.0, 1.0))
+NEAR = Drift(0.03, 0.05, (0.5, 0.5), (0.5, 0.5))
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,7 @@ class _Show:
     def try_out(self, version: int) -> None:
         model = _identity(version)
         findings = "it named another class than the active model for 12 of 640 frames (1.9%)"
+        self.live.note_drift(DriftState(300, {"brightness": FAR, "labels": NEAR}))
         self.live.note_trial(
             TrialState(
                 *(model.name, version, model.sha256, "canary"),
@@ -203,6 +208,10 @@ def test_the_page_shows_streams_figures_the_identity_and_swaps(
         refused = page.locator("#swaps tbody tr").nth(3)
         expect(refused).to_contain_text("wrong on golden")
         expect(refused).to_contain_text("differs by 4.71")
+        drift = page.locator("#drift .term")
+        expect(drift).to_have_text(["1.38brightness", "0.00labels"])
+        expect(page.locator("#drift-note")).to_contain_text("300 frames")
+        expect(page.locator(".drift-much")).to_have_text("1.38")
         trial = page.locator("#trial")
         expect(trial.locator("#trial-kind")).to_have_text("canary")
         expect(trial.locator("#trial-model")).to_have_text("digits@6")

@@ -32,6 +32,7 @@ function show(live) {
   showHistory(live.view);
   showBatches(live.view);
   showTrial(live.view.trial);
+  showDrift(live.view.drift);
   showSwaps(live.view);
 }
 
@@ -115,6 +116,22 @@ function showTrial(trial) {
   setText(byId("trial-digest"), shortSha(trial.sha256));
   setText(byId("trial-since"), `on trial since ${clockTime(trial.since)}, ${count(trial.frames)} frames`);
   setText(byId("trial-findings"), trial.findings);
+}
+
+const MUCH = 0.25;
+const SOME = 0.1;
+
+function showDrift(drift) {
+  const moved = Object.entries(drift?.moved ?? {});
+  byId("drift-card").hidden = moved.length === 0;
+  if (moved.length === 0) return;
+  setText(byId("drift-note"), `of the last ${count(drift.frames)} frames compared, from what the model was published with`);
+  byId("drift").replaceChildren(...moved.map(([statistic, { excess }]) => {
+    const span = make("span", "term");
+    const degree = excess >= MUCH ? "much" : excess >= SOME ? "some" : "none";
+    span.append(make("b", `drift-${degree}`, excess.toFixed(2)), make("span", "quiet", statistic));
+    return span;
+  }));
 }
 
 function showSwaps(view) {
