@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,18 +27,19 @@ app.command()(publish)
 @app.command("demo-loop", hidden=True)
 def demo_loop(
     name: Annotated[str, typer.Option(help="The model's name.")],
-    registry: Annotated[str, typer.Option(help="Folder or fsspec URL.")] = "registry",
+    folder: Annotated[Path, typer.Option(help="Of the demo: see trainer.demo.")] = Path(),
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and digits.")] = 0,
     until_stdin_ends: Annotated[
         bool, typer.Option("--until-stdin-ends", help="End when standard input does.")
     ] = False,
 ) -> None:
-    """Train beside a worker and publish each better version; a JSON line for each."""
+    """Train beside a worker, publish each better version, and train on as its frames drift; a JSON
+    line for each version."""
     if until_stdin_ends:  # before torch is imported, which takes long
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
-    from trainer import continuous
+    from trainer import demo
 
-    continuous.demo_loop(registry, name, seed)
+    demo.demo_loop(folder, name, seed)
 
 
 def _end_with_stdin() -> None:

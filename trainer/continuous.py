@@ -7,15 +7,9 @@ within seconds and there is something to watch afterwards.
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import FrameType
-from typing import NoReturn
-
-import torch
 
 from pipeline.artifact.artifact import Draft
 from pipeline.artifact.manifest import Contract, Manifest
@@ -29,9 +23,6 @@ from trainer.options import Target
 from trainer.progress import PlainProgress
 from trainer.reference import reference_of
 from trainer.settings import FitSettings
-
-_LOW_PRIORITY = 10
-"""Added to the niceness: the worker beside comes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +97,9 @@ def train_and_publish(
     settings: LoopSettings,
     on_published: Callable[[Publication], None],
     is_wanted: Callable[[], bool] = lambda: True,
-) -> None:
-    """Trains in rounds and publishes what is better, until nothing gets better or is wanted.
+) -> tuple[Training, SplitData]:
+    """Trains in rounds and publishes what is better, until nothing gets better or is wanted; gives
+    the network as it is then, and what it learnt from.
 
     Blocks. ``on_published`` and ``is_wanted`` are called on this thread, between rounds.
 
@@ -136,6 +128,7 @@ def train_and_publish(
                 Publication(manifest, evaluation.accuracy, round_number, len(train), elapsed_s)
             )
         train.grow(min(len(train) + settings.samples_per_round, settings.most_samples))
+    return training, data
 
 
 def _draft(
@@ -152,30 +145,3 @@ def _draft(
         notes={"net": "reference-cnn", "data": "digits"},
     )
     return make_draft(training.served, golden_samples(data.heldout), about)
-
-
-def demo_loop(registry: str, name: str, seed: int) -> None:
-    """The demo's child process: one JSON line on stdout for each version published.
-
-    Ends when training does, or on SIGTERM or SIGINT.
-
-    Raises:
-        HeadraceError: see ``train_and_publish``.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
-    torch.set_num_threads(1)
-
-    def report(publication: Publication) -> None:
-        print(publication.to_json(), flush=True)
-        if publication.round == 1:
-            # The first version is waited for; what follows mustn't take time from the worker.
-            os.nice(_LOW_PRIORITY)
-
-    train_and_publish(Target.of(name, registry, []), LoopSettings(seed=seed), report)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Publishing is atomic, so any moment is a good one. At once, without Python's own end: that
-    takes torch's threads down while one of them may still compute, and C++ aborts (torch 2.15)."""
-    os._exit(0)

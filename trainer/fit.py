@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -206,6 +206,17 @@ def _milder(settings: FitSettings) -> str:
     return " or ".join(ways)
 
 
+def identity_of(data: SplitData, settings: FitSettings) -> dict[str, Any]:
+    """What a resumed run must have in common with its beginning."""
+    return {
+        **settings.identity(),
+        "task": data.task,
+        "labels": list(data.labels),
+        "data": data.digest,
+        "preprocess": data.spec.model_dump(),
+    }
+
+
 @naming_lost_workers()
 def fit(
     data: SplitData,
@@ -227,13 +238,7 @@ def fit(
     state = TrainingState(
         training.network, training.optimiser, training.schedule, training.precision
     )
-    identity = {
-        **settings.identity(),
-        "task": data.task,
-        "labels": list(data.labels),
-        "data": data.digest,
-        "preprocess": data.spec.model_dump(),
-    }
+    identity = identity_of(data, settings)
     if resume and run.has_checkpoint:
         run.restore_last(state, identity)
         progress.say(f"resumed after epoch {state.epoch} of {settings.epochs} in {run.path}")

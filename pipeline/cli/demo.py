@@ -15,18 +15,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.demo_folder import DemoFolder, demo_folder
-from pipeline.cli.demo_source import digits, paced
+from pipeline.cli.demo_source import digits, labelled, paced
 from pipeline.cli.listening import check_listens
 from pipeline.cli.signals import sigterm_as_ctrl_c
 from pipeline.cli.starting import say_stopped_before_start
 from pipeline.cli.terminal import live_table, say
 
 if TYPE_CHECKING:
-    from pipeline.config import Settings
+    from pipeline.config import ModelSettings, Settings
     from pipeline.worker import Worker
 
 _MODEL = "digits"
 _PREFERRED_PORT = 8080
+_NIGHT_S = 90.0
 _FIRST_VERSION_WITHIN_S = 120.0
 """Importing torch from a cold disk takes most of a minute on a small machine."""
 
@@ -47,6 +48,12 @@ def demo(
             min=0.1, help="Frames a second of a stream. [default: 15, of a video its own]"
         ),
     ] = None,
+    night: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Seconds until night falls on the digits; 0: never. [default: 90]"
+        ),
+    ] = None,
     host: Annotated[str, typer.Option(help="Address of the page.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=-1, help="Port of the page; 0: any free one; -1: 8080 if free.")
@@ -62,6 +69,8 @@ def demo(
         )
     if source and streams is not None:
         raise ConfigError("--streams is of the demo's own digits; leave it away with --source")
+    if source and night is not None:
+        raise ConfigError("--night falls on the demo's own digits; leave it away with --source")
     if registry is not None and not model:
         raise ConfigError("--registry is where --model is: give both, or neither")
     port = _free_port(host) if port < 0 else port
@@ -74,8 +83,14 @@ def demo(
                 run = _run(_settings(source, model, registry or "registry", (host, port)), seconds)
             else:
                 with demo_folder(Path(tempfile.gettempdir())) as mine, _trainer(mine) as trained:
-                    url = digits(streams, fps)
-                    run = _run(_settings(url, _MODEL, trained, (host, port)), seconds)
+                    url = digits(streams, fps, _NIGHT_S if night is None else night)
+                    settings = _settings(url, _MODEL, trained, (host, port)).model_copy(
+                        update={
+                            "sinks": (labelled(mine.path / "feedback", streams, fps),),
+                            "model": _carefully(_MODEL, trained),
+                        }
+                    )
+                    run = _run(settings, seconds, mine.path / "page")
     except KeyboardInterrupt:  # the worker, while it runs, obeys signals itself
         if run is None:
             say_stopped_before_start(as_json=as_json, versions=[])
@@ -97,14 +112,38 @@ def _settings(source: str, model: str, registry: str, address: tuple[str, int]) 
     )
 
 
-def _run(settings: Settings, seconds: float) -> Worker:
-    """Runs the worker in this thread, with page and table, and gives it when it has ended."""
+def _carefully(model: str, registry: str) -> ModelSettings:
+    """Versions of the demo's own trainer go through the shadow and a canary. Short ones: it is to
+    be watched; and each may be another thing altogether than the one before, as it is better."""
+    from pipeline.config import ModelSettings
+
+    return ModelSettings(
+        name=model,
+        registry=registry,
+        rollout="canary",
+        shadow_frames=100,
+        canary_frames=100,
+        canary_share=0.5,
+        drift_every_s=1.5,
+        drift_frames=150,
+        max_disagreement=0.95,
+        max_confidence_drop=0.9,
+        max_slowdown=20,
+    )
+
+
+def _run(settings: Settings, seconds: float, page: Path | None = None) -> Worker:
+    """Runs the worker in this thread, with page and table, and gives it when it has ended; writes
+    the page's address into a file, for the trainer."""
     from pipeline.service import serving
     from pipeline.worker import Worker
 
     worker = Worker(settings)
     with serving(worker, settings.server) as url:
         say(f"open {url} for the page, {url}metrics for Prometheus; Ctrl-C ends")
+        if page is not None:
+            page.with_suffix(".tmp").write_text(url)
+            page.with_suffix(".tmp").rename(page)
         timer = threading.Timer(seconds, worker.stop) if seconds else None
         if timer is not None:
             timer.daemon = True
@@ -136,7 +175,7 @@ def _trainer(folder: DemoFolder) -> Iterator[str]:
         child = subprocess.Popen(
             [
                 *(sys.executable, "-m", "trainer", "demo-loop", "--until-stdin-ends"),
-                *("--name", _MODEL, "--registry", str(registry)),
+                *("--name", _MODEL, "--folder", str(folder.path)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _STREAMS = 4
 _FPS = 15.0
+_LABELS_PER_S = 5
 
 
-def digits(streams: int | None, fps: float | None) -> str:
-    """The demo's own streams."""
-    return f"synthetic:digits?mode=live&streams={streams or _STREAMS}&fps={fps or _FPS:g}"
+def digits(streams: int | None, fps: float | None, night_s: float) -> str:
+    """The demo's own streams, on which night falls after so many seconds; 0: never."""
+    fps = fps or _FPS
+    night = f"&night={round(night_s * fps)}" if night_s else ""
+    return f"synthetic:digits?mode=live&streams={streams or _STREAMS}&fps={fps:g}{night}"
+
+
+def labelled(folder: Path, streams: int | None, fps: float | None) -> str:
+    """The sink that plays the people who label: some frames a second, whatever comes."""
+    every = max(1, round((streams or _STREAMS) * (fps or _FPS) / _LABELS_PER_S))
+    return f"labelled:{folder}?every={every}"
 
 
 def paced(source: str, fps: float | None) -> str:

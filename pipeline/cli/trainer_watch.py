@@ -107,7 +107,10 @@ def watch(
     from pipeline.engine.device import choose_device
     from trainer.fit import TrainingStopped
     from trainer.gate import GateSettings
+    from trainer.load import DataChoice, load_data
     from trainer.options import Target
+    from trainer.progress import PlainProgress
+    from trainer.watch.known_run import known_run
     from trainer.watch.loop import Watch, WatchJob
     from trainer.watch.rules import Rules
 
@@ -121,7 +124,6 @@ def watch(
         target=Target.of(publish, registry, alias or [], sign, trusted_key or []),
         feedback=run / _SPOOL if topics else Path(feedback),
         topics=topics,
-        old=data,
         workers=tuple(worker or ()),
         rules=Rules(least_new=least, drift=drift, every=every, pause_s=pause),
         gate=GateSettings(gate_tolerance or 0.0, even_if_worse),
@@ -138,7 +140,8 @@ def watch(
         )
     try:
         with sigterm_as_ctrl_c():
-            for trained in Watch(job).run():
+            old = data and load_data(DataChoice(data), known_run(run).spec, PlainProgress())
+            for trained in Watch(job, old or None).run():
                 typer.echo(json.dumps(trained.to_dict()) if as_json else str(trained))
     except (KeyboardInterrupt, TrainingStopped):
         say("stopped; the same command goes on")

@@ -15,6 +15,7 @@ from pipeline.metrics import Metrics
 from pipeline.sink.base import Sink
 from pipeline.sink.dead_letter import encode_dead_letter
 from pipeline.sink.jsonl import JsonlSink, NullSink, StdoutSink
+from pipeline.sink.labelled import LabelledSink
 from pipeline.sink.records import Outgoing, dead_letter_record, result_record
 from pipeline.sink.tee import TeeSink
 from pipeline.types import Outcome
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from pipeline.sink.kafka_strict import StrictKafkaSink
 
 _MOST_CREATED = 1000
-_EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, stdout: or null:"
+_ONE_IN = 10
+_MOST_LABELLED = 2000
+_EXPECTED = "expected kafka://HOST:PORT/TOPIC, jsonl:PATH, labelled:FOLDER, stdout: or null:"
 
 
 def make_sink(
@@ -49,6 +52,8 @@ def make_sink(
         return StdoutSink(encode)
     if (scheme, colon, rest) == ("null", ":", ""):
         return NullSink()
+    if scheme == "labelled" and rest:
+        return _labelled(rest)
     if scheme == "kafka":
         place = parse_kafka_url(url, kafka)
         sink = _kafka(place, lambda outcome: result_record(outcome, clock.now()), clock)
@@ -216,6 +221,17 @@ def _partitions(address: KafkaAddress, query: str, default: int) -> int:
             " topic where it is missing"
         )
     return int(value) if query else default
+
+
+def _labelled(rest: str) -> LabelledSink:
+    path, mark, query = rest.partition("?")
+    name, _, value = query.partition("=")
+    if mark and (name != "every" or not value.isdecimal() or int(value) < 1):
+        raise ConfigError(
+            f"labelled:{path}: got {query!r}, expected no option but every=N, which keeps one in N"
+            " frames whose truth the source knows"
+        )
+    return LabelledSink(_path(path), int(value) if mark else _ONE_IN, _MOST_LABELLED)
 
 
 def _watched(sink: KafkaSink, metrics: Metrics | None) -> KafkaSink:

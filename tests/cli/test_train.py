@@ -251,9 +251,9 @@ def test_killed_and_resumed_gives_the_weights_of_a_run_that_was_not(tmp_path: Pa
 
 
 def test_a_trainer_killed_while_it_publishes_leaves_only_whole_versions(tmp_path: Path):
-    url = str(tmp_path / "models")
+    url = str(tmp_path / "registry")
     process = subprocess.Popen(
-        command("demo-loop", "--name", "digits", "--registry", url),
+        command("demo-loop", "--name", "digits", "--folder", str(tmp_path)),
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),
@@ -262,7 +262,7 @@ def test_a_trainer_killed_while_it_publishes_leaves_only_whole_versions(tmp_path
         assert process.stdout is not None
         line = json.loads(process.stdout.readline())
         # The next version's folder is claimed, and its files are being written.
-        second = tmp_path / "models" / "digits" / "2"
+        second = tmp_path / "registry" / "digits" / "2"
         wait_until(second.exists, 60)
     finally:
         process.kill()
@@ -279,7 +279,7 @@ def test_a_trainer_killed_while_it_publishes_leaves_only_whole_versions(tmp_path
 
 def test_the_demos_loop_ends_at_once_on_sigterm(tmp_path: Path):
     process = subprocess.Popen(
-        command("demo-loop", "--name", "digits", "--registry", str(tmp_path)),
+        command("demo-loop", "--name", "digits", "--folder", str(tmp_path)),
         stdout=subprocess.PIPE,
         text=True,
         env=environment(),

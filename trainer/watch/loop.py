@@ -21,9 +21,7 @@ from pipeline.types import OUTPUTS
 from trainer.data import SplitData
 from trainer.fit import TrainingStopped
 from trainer.gate import DEFAULT_GATE, GateSettings
-from trainer.load import DataChoice, load_data
 from trainer.options import Target
-from trainer.progress import PlainProgress
 from trainer.train import TrainJob, TrainSummary, train_on
 from trainer.user_network import shortened
 from trainer.watch.feedback import Feedback, look, read
@@ -49,7 +47,6 @@ class WatchJob:
         target: Where new versions go.
         feedback: The folder of labelled pictures.
         topics: The topics of labels, and of the frames they are of: they are fetched into it.
-        old: Data that the network knows, as ``--data`` of `headrace train`; None: there is none.
         workers: Addresses of workers' pages, which tell of drift.
         rules: When to train.
         gate: What isn't published.
@@ -65,7 +62,6 @@ class WatchJob:
     feedback: Path
     rules: Rules
     topics: tuple[KafkaAddress, KafkaAddress] | None = None
-    old: str | None = None
     workers: tuple[str, ...] = ()
     gate: GateSettings = DEFAULT_GATE
     recent: int = 2000
@@ -104,19 +100,19 @@ class Trained:
 class Watch:
     """Owned by: one thread, which trains as well."""
 
-    def __init__(self, job: WatchJob) -> None:
-        """Reads what is there.
+    def __init__(self, job: WatchJob, old: SplitData | None = None) -> None:
+        """Reads what is there; ``old`` is data that the network knows already.
 
         Raises:
-            ConfigError: there is no such run, no such old data, or what is remembered is damaged.
+            ConfigError: there is no such run, it wasn't of this data, or what is remembered is
+                damaged.
         """
         self._job = job
         self._memory = recall(job.run)
         self._known = self._newest()
-        self._old: SplitData | None = None
-        if job.old is not None:
-            self._old = load_data(DataChoice(job.old), self._known.spec, PlainProgress())
-            _check_same(self._old, self._known)
+        self._old = old
+        if old is not None:
+            _check_same(old, self._known)
         self._ended_mono_s = -math.inf
         self._said = ""
         self._kafka = job.topics and KafkaLabels(
