@@ -8,6 +8,8 @@ from pathlib import Path
 from pipeline.image_header import read_header
 
 _SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+PICTURES = frozenset({*_SUFFIXES.values(), ".jpeg"})
+"""What names of pictures end in."""
 
 
 def keep_labelled(folder: Path, label: str, frame_id: str, data: bytes) -> Path:
@@ -35,5 +37,5 @@ def kept_pictures(folder: Path) -> list[Path]:
     Raises:
         OSError: it can't be listed.
     """
-    there = [path for path in folder.glob("*/[!.]*") if path.suffix in _SUFFIXES.values()]
+    there = [path for path in folder.glob("*/[!.]*") if path.suffix in PICTURES]
     return sorted(there, key=lambda path: path.stat().st_mtime)

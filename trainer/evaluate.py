@@ -64,6 +64,10 @@ class Predictions:
             self, logits_nk=self.logits_nk[start::step], targets=self.targets[start::step]
         )
 
+    def head(self, samples: int) -> Predictions:
+        """The first so many; the same memory."""
+        return replace(self, logits_nk=self.logits_nk[:samples], targets=self.targets[:samples])
+
     def at(self, temperature: float) -> Predictions:
         """The same with logits divided by ``temperature``."""
         return replace(self, logits_nk=self.logits_nk / temperature)

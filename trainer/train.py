@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.artifact.artifact import Draft
 from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.artifact.reference import Reference
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.verified import patient_probe
@@ -19,6 +20,7 @@ from trainer.balance import lines_on_classes
 from trainer.calibration import Calibration, calibrate
 from trainer.data import DIGITS_TRAIN, SplitData
 from trainer.distributed import FollowedRun, Ranks
+from trainer.evaluate import Predictions
 from trainer.export import About, golden_samples, make_draft
 from trainer.fit import EpochReport, FitResult, fit
 from trainer.gate import DEFAULT_GATE, GateSettings
@@ -134,9 +136,18 @@ def train(job: TrainJob) -> TrainSummary:
     return train_on(job, lambda progress: load_data(choice, job.spec, progress))
 
 
-def train_on(job: TrainJob, load: Callable[[TrainingProgress], SplitData]) -> TrainSummary:
+def _of_heldout(data: SplitData, predictions: Predictions) -> Reference:
+    return reference_of(data.heldout, predictions)
+
+
+def train_on(
+    job: TrainJob,
+    load: Callable[[TrainingProgress], SplitData],
+    refer: Callable[[SplitData, Predictions], Reference] = _of_heldout,
+) -> TrainSummary:
     """Trains on what ``load`` gives; progress goes to stderr. Of several processes the first one
-    alone says something, writes and publishes.
+    alone says something, writes and publishes. ``refer`` makes the manifest's reference of the data
+    and of what is predicted of its held-out samples.
 
     Raises:
         HeadraceError: see ``fit``, ``write_report``, ``make_draft`` and ``Gate.publish``.
@@ -164,7 +175,7 @@ def train_on(job: TrainJob, load: Callable[[TrainingProgress], SplitData]) -> Tr
         if is_first:
             write_report(run.path, result.history, result.best.epoch, calibration)
         if is_first and job.target:
-            draft, heldout = _draft(job, job.target.name, data, result, calibration)
+            draft, heldout = _draft(job, data, result, calibration, refer)
             probe = opened.enter_context(patient_probe())
             gated = Gate(job.target, draft, heldout, job.gate, probe, progress.say).publish()
     return TrainSummary(
@@ -221,12 +232,16 @@ def figures_of(calibration: Calibration) -> dict[str, float]:
 
 
 def _draft(
-    job: TrainJob, name: str, data: SplitData, result: FitResult, calibration: Calibration
+    job: TrainJob,
+    data: SplitData,
+    result: FitResult,
+    calibration: Calibration,
+    refer: Callable[[SplitData, Predictions], Reference],
 ) -> tuple[Draft, Heldout]:
     """What is to be published, and what it is compared by."""
     predictions = result.predictions.at(calibration.temperature)
     about = About(
-        name=name,
+        name=job.target.name if job.target else "",
         contract=Contract.of(data.labels, data.spec, data.task),
         metrics={
             **figures_of(calibration),
@@ -241,7 +256,7 @@ def _draft(
             "data_sha256": data.digest,
             **job.settings.notes(),
         },
-        reference=reference_of(data.heldout, predictions),
+        reference=refer(data, predictions),
     )
     # Without a temperature the artifact has the very bytes that it would have without this step.
     served = (

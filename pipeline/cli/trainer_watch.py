@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 _SPOOL = "feedback"
+_REPLAY = 0.5
 
 
 @app.callback()
@@ -64,8 +66,11 @@ def watch(
         int, typer.Option(min=10, help="The newest labels, so many of which are learnt from.")
     ] = 2000,
     replay: Annotated[
-        float, typer.Option(min=0, max=0.95, help="Share of old samples in a training.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            min=0, max=0.95, help="With --data: share of old samples in a training. [default: 0.5]"
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data in a training.")] = 5,
     lr: Annotated[
         float | None, typer.Option(min=0, help="Learning rate (default: the run's).")
@@ -101,6 +106,14 @@ def watch(
     What is trained goes through the gate and is published as any version; workers swap to it as
     they do. Killed at any point, the same command goes on.
     """
+    for option, is_idle, goes_with in (
+        ("--replay", replay is not None and data is None, "--data"),
+        ("--least", least > recent, f"a --recent of as many, which is {recent}"),
+        ("--every", every is not None and every > recent, f"a --recent of as many, not {recent}"),
+        ("--worker", any(not _is_page(each) for each in worker or ()), "http://HOST:PORT"),
+    ):
+        if is_idle:
+            raise ConfigError(f"{option} goes with {goes_with}: else it would have no effect")
     topics = _topics(feedback, frames, config)
     import torch
 
@@ -128,7 +141,7 @@ def watch(
         rules=Rules(least_new=least, drift=drift, every=every, pause_s=pause),
         gate=GateSettings(gate_tolerance or 0.0, even_if_worse),
         recent=recent,
-        replay=replay,
+        replay=_REPLAY if replay is None else replay,
         interval_s=interval,
         trainings=trainings,
         changes=changes,
@@ -145,6 +158,14 @@ def watch(
                 typer.echo(json.dumps(trained.to_dict()) if as_json else str(trained))
     except (KeyboardInterrupt, TrainingStopped):
         say("stopped; the same command goes on")
+
+
+def _is_page(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _topics(

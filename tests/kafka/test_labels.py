@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka import KafkaProducer
 
+from pipeline.errors import ConfigError
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
 from pipeline.kafka.lag import Bounds
@@ -66,11 +67,12 @@ def test_labelled_frames_are_fetched_by_their_ids(kafka: str, tmp_path: Path) ->
             (ids[4], b"\xff no JSON"),
             (ids[5], ["cat"]),
             (ids[6], {"class": "cat"}),
+            (ids[6], b'{"a":' * 100_000),
         ],
     )
     collects = collector(topics, labels, tmp_path)
     places = collects.collect({}, threading.Event())
-    assert places == {0: 12, 1: 0}
+    assert places == {0: 13, 1: 0}
 
     def path(label: str, frame_id: str) -> str:
         return f"{label}/{frame_id.replace('/', '-')}.jpg"
@@ -81,7 +83,7 @@ def test_labelled_frames_are_fetched_by_their_ids(kafka: str, tmp_path: Path) ->
         path("dog", ids[2]): PICTURES[2],
     }
     say(topics, [(ids[0], {"label": "dog"}), (ids[7], {"label": "cat"})])
-    assert collects.collect(places, threading.Event()) == {0: 14, 1: 0}
+    assert collects.collect(places, threading.Event()) == {0: 15, 1: 0}
     assert set(files(tmp_path)) == {
         *(path("dog", ids[number]) for number in (0, 1, 2)),
         path("cat", ids[7]),
@@ -96,6 +98,40 @@ def test_of_many_labels_the_newest_are_looked_at(kafka: str, tmp_path: Path) -> 
     collector(topics, labels, tmp_path, most=6).collect({}, threading.Event())
     newest = {f"cat/{frame_id.replace('/', '-')}.jpg" for frame_id in ids[-3:]}
     assert set(files(tmp_path)) == newest  # three of each of two partitions
+
+
+@pytest.mark.kafka
+def test_a_topic_that_was_made_anew_is_read_from_its_start(kafka: str, tmp_path: Path) -> None:
+    topics = Topics(kafka)
+    ids = topics.send(PICTURES)
+    labels = say(topics, [(ids[0], {"label": "cat"})])
+    collects = collector(topics, labels, tmp_path)
+    assert collects.collect({0: 5000, 7: 3}, threading.Event()) == {0: 1, 1: 0, 7: 3}
+    assert len(files(tmp_path)) == 1
+
+
+@pytest.mark.kafka
+def test_labels_of_frames_whose_topic_is_not_there_are_not_lost(kafka: str, tmp_path: Path) -> None:
+    topics = Topics(kafka)
+    ids = topics.send(PICTURES[:1])
+    labels = say(topics, [(ids[0].replace(topics.name, "misspelt"), {"label": "cat"})])
+    frames = KafkaAddress((kafka,), "misspelt")
+    collects = KafkaLabels(labels, frames, tmp_path, KNOWN, 9)
+    with pytest.raises(ConfigError, match=r"--frames .*misspelt: there is no such topic"):
+        collects.collect({}, threading.Event())
+
+
+@pytest.mark.kafka
+def test_no_more_pictures_are_kept_than_are_learnt_from(kafka: str, tmp_path: Path) -> None:
+    topics = Topics(kafka)
+    ids = topics.send(PICTURES)
+    labels = say(topics, [(frame_id, {"label": "cat"}) for frame_id in ids[:4]])
+    collects = collector(topics, labels, tmp_path, most=8)
+    places = collects.collect({}, threading.Event())
+    for frame_id in ids[4:12]:
+        say(topics, [(frame_id, {"label": "dog"})])
+        places = collects.collect(places, threading.Event())
+    assert len(files(tmp_path)) == 8
 
 
 @pytest.mark.kafka

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import ConfigError
+from pipeline.labelled_folder import PICTURES
 from pipeline.preprocess import PreprocessSpec
 from trainer.data import SplitData
 from trainer.image_files import ImageFile, ImageFilesData, is_held_out
@@ -17,7 +18,7 @@ from trainer.image_files import ImageFile, ImageFilesData, is_held_out
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A labelled picture, and when its file was written (Unix seconds)."""
+    """A labelled picture, and when its file came there (Unix seconds)."""
 
     file: ImageFile
     at: float
@@ -68,10 +69,12 @@ def look(root: Path, labels: tuple[str, ...], most: int) -> Feedback:
 def _listed(root: Path, folder: Path, class_id: int) -> list[Arrived]:
     found: list[Arrived] = []
     for path in folder.iterdir():
-        if path.name.startswith("."):
+        if path.name.startswith(".") or path.suffix.lower() not in PICTURES:
             continue
         try:
-            at = path.stat().st_mtime
+            # When it was renamed to this name, not when what is in it was written: that may be long
+            # ago, or in times to come.
+            at = path.stat().st_ctime
         except FileNotFoundError:  # who keeps only the newest has just removed it
             continue
         key = path.relative_to(root).as_posix()

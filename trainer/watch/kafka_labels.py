@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.errors import FrameRejected, HeadraceError
+from pipeline.errors import ConfigError, FrameRejected, HeadraceError
 from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.cluster import open_cluster
 from pipeline.kafka.lag import Bounds
 from pipeline.kafka.reading import read_ranges
 from pipeline.kafka.record import Record
-from pipeline.labelled_folder import keep_labelled
+from pipeline.labelled_folder import keep_labelled, kept_pictures
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class KafkaLabels:
 
         Raises:
             SourceUnavailable: the cluster doesn't answer.
-            ConfigError: a topic may not be read.
+            ConfigError: a topic may not be read, or that of the frames isn't there.
         HeadraceError: the folder can't be written.
         """
         ranges = self._new(places)
@@ -84,6 +84,8 @@ class KafkaLabels:
         kept = self._fetch(wanted, stop) if wanted else 0
         if stop.is_set():  # what was left is read again
             return places
+        for path in kept_pictures(self._folder)[: -self._most]:
+            path.unlink(missing_ok=True)
         if wanted or self._left_out:
             self._left_out["its frame is gone or no picture"] += len(wanted) - kept
             says = ", ".join(f"{n} left out: {why}" for why, n in self._left_out.items() if n)
@@ -96,8 +98,10 @@ class KafkaLabels:
             partitions = cluster.topics().get(topic, [])
             bounds = cluster.bounds(topic, partitions)
         each = max(1, self._most // max(1, len(bounds)))
+        # Of a topic that was made anew all is new.
+        known = {n: at for n, at in places.items() if n in bounds and at <= bounds[n].end}
         return {
-            number: Bounds(max(there.start, there.end - each, places.get(number, 0)), there.end)
+            number: Bounds(max(there.start, there.end - each, known.get(number, 0)), there.end)
             for number, there in bounds.items()
         }
 
@@ -109,7 +113,7 @@ class KafkaLabels:
             label = str(said["label"])
             topic, partition, offset = frame_id.rsplit("/", 2)
             place = int(partition), int(offset)
-        except (ValueError, KeyError, AttributeError, TypeError):
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             self._left_out["no label of a frame"] += 1
             return None
         if topic != self._frames.topic:
@@ -122,7 +126,9 @@ class KafkaLabels:
 
     def _fetch(self, wanted: Mapping[tuple[int, int], str], stop: threading.Event) -> int:
         with open_cluster(self._frames) as cluster:
-            partitions = cluster.topics().get(self._frames.topic, [])
+            partitions = cluster.topics().get(self._frames.topic)
+            if partitions is None:
+                raise ConfigError(f"--frames {self._frames}: there is no such topic")
             bounds = cluster.bounds(self._frames.topic, partitions)
         kept = 0
         for ranges in rounds(wanted, bounds):

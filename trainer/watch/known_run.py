@@ -18,8 +18,9 @@ from trainer.served import TRAINING_NORMALISATION, Normalisation, Rgb
 from trainer.settings import FitSettings
 
 _TAKEN = ("net", "batch_size", "optimizer", "lr", "momentum", "nesterov", "weight_decay")
+_TAKEN_IF_THERE = ("clip_norm", "accumulate", "precision", "channels_last")
 """Settings that another training of the same network has in common with the first; a schedule is
-over, and so is what was drawn."""
+over, and so is what was drawn. Older runs lack some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,15 @@ def known_run(path: Path, **changes: Any) -> KnownRun:
         spec = PreprocessSpec.model_validate(about["preprocess"])
         labels = tuple(about["labels"])
         taken = {name: about[name] for name in _TAKEN}
+        taken |= {name: about[name] for name in _TAKEN_IF_THERE if about.get(name) is not None}
+        task = about.get("task", "single-label")
     except (KeyError, TypeError, ValidationError) as cause:
         raise ConfigError(
             f"{folder.path / 'run.json'} isn't of a run of `headrace train`: {cause}"
         ) from cause
+    if task != "single-label":
+        raise ConfigError(f"{path} is a run of {task}: labelled frames are of one class each")
+    taken["augment"] = tuple(about.get("augment") or ())
     settings = FitSettings(**{**taken, "net_settings": _net(about, folder), **changes})
     return KnownRun(labels, spec, settings)
 

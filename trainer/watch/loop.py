@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from pipeline.artifact.manifest import Contract
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.reference import Reference
+from pipeline.artifact.verify import check_compatible
 from pipeline.errors import ConfigError, HeadraceError, SourceUnavailable
 from pipeline.kafka.address import KafkaAddress
 from pipeline.types import OUTPUTS
 from trainer.data import SplitData
+from trainer.evaluate import Predictions
 from trainer.fit import TrainingStopped
 from trainer.gate import DEFAULT_GATE, GateSettings
 from trainer.options import Target
+from trainer.reference import reference_of
 from trainer.train import TrainJob, TrainSummary, train_on
 from trainer.user_network import shortened
 from trainer.watch.feedback import Feedback, look, read
 from trainer.watch.kafka_labels import KafkaLabels
 from trainer.watch.known_run import KnownRun, known_run
 from trainer.watch.memory import recall, remember
-from trainer.watch.mix import with_replay
+from trainer.watch.mix import Mixed, with_replay
 from trainer.watch.rules import Rules, reason_to_train
 from trainer.watch.workers import worst_drift
 
 log = logging.getLogger(__name__)
 
+_ADAPTED = "adapted"
 _LEAST_HELDOUT = 8
 """As many as an artifact has golden inputs."""
 
@@ -106,6 +116,7 @@ class Watch:
         Raises:
             ConfigError: there is no such run, it wasn't of this data, or what is remembered is
                 damaged.
+            ArtifactRefused: what is served takes other samples or has other labels.
         """
         self._job = job
         self._memory = recall(job.run)
@@ -113,6 +124,7 @@ class Watch:
         self._old = old
         if old is not None:
             _check_same(old, self._known)
+        _check_served(job.target, self._known)
         self._ended_mono_s = -math.inf
         self._said = ""
         self._kafka = job.topics and KafkaLabels(
@@ -152,19 +164,21 @@ class Watch:
         return self._train(reason, feedback)
 
     def _fetch(self) -> None:
-        if self._kafka is None:
+        if self._kafka is None or self._job.topics is None:
             return
+        topic = str(self._job.topics[0])
+        before = self._memory.places.get(topic, {})
         try:
-            places = self._kafka.collect(self._memory.places, threading.Event())
+            places = self._kafka.collect(before, threading.Event())
         except SourceUnavailable as error:
             self._say(f"labels can't be read: {error}")
             return
-        if places != self._memory.places:
-            self._remember(places=dict(places))
+        if places != before:
+            self._remember(places={topic: dict(places)})
 
     def _train(self, reason: str, feedback: Feedback) -> Trained:
         known, number = self._known, self._memory.trainings + 1
-        name = f"adapted/{number}"
+        name = f"{_ADAPTED}/{number}"
         # Before it is trained: a number is of one training, also of one that was killed.
         self._remember(trainings=number)
         summary, error = None, ""
@@ -180,19 +194,28 @@ class Watch:
                 target=self._job.target,
                 gate=self._job.gate,
             )
-            summary = train_on(job, lambda _progress: data)
+            summary = train_on(job, lambda _progress: data, _of(recent))
             summary.check()
         except TrainingStopped:
             raise
-        except HeadraceError as cause:  # of this training: the next one may well succeed
-            error = str(cause)
+        except (HeadraceError, OSError, torch.OutOfMemoryError) as cause:
+            error = str(cause)  # of this training: the next one may well succeed
             log.warning("%s", error)
-        self._remember(used_until=feedback.newest_at)
-        if summary is not None and not error:
-            self._remember(base=name)
+        is_next = summary is not None and not error
+        # A clock that was ahead mustn't make all that comes later old.
+        used_until = min(feedback.newest_at, time.time())
+        self._remember(used_until=used_until, base=name if is_next else self._memory.base)
+        if is_next:
             self._known = self._newest()
+        self._tidy(name)
         self._ended_mono_s = time.monotonic()
         return Trained(reason, len(feedback.arrived), summary, error)
+
+    def _tidy(self, last: str) -> None:
+        """Of the trainings, the last one is kept, and the one that the next begins with."""
+        for folder in (self._job.run / _ADAPTED).glob("*"):
+            if f"{_ADAPTED}/{folder.name}" not in (last, self._memory.base):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _newest(self) -> KnownRun:
         return known_run(self._job.run / self._memory.base, **self._job.changes)
@@ -214,6 +237,26 @@ def _check_same(old: SplitData, known: KnownRun) -> None:
             f"--data has the {OUTPUTS[old.task]} {shortened(old.labels)}, and the run the classes"
             f" {shortened(known.labels)}: give the data that it learnt from"
         )
+
+
+def _check_served(target: Target, known: KnownRun) -> None:
+    """A version with another contract would be refused by every worker that runs."""
+    version = target.registry.standing(target.name, LATEST)
+    if version:
+        served = target.registry.manifest(target.name, version).contract
+        check_compatible(Contract.of(known.labels, known.spec), served)
+
+
+def _of(recent: SplitData) -> Callable[[SplitData, Predictions], Reference]:
+    """What frames look like now, and what is predicted of those held out: not of the old samples
+    that are replayed, which frames aren't like any more."""
+    parts = (recent.train, recent.heldout)
+    samples = Mixed([(part, range(len(part))) for part in parts])
+
+    def refer(_: SplitData, predictions: Predictions) -> Reference:
+        return reference_of(samples, predictions.head(len(recent.heldout)))  # they are the first
+
+    return refer
 
 
 def _check_enough(recent: SplitData) -> None:

@@ -23,13 +23,13 @@ class Memory:
             that run itself. One that wasn't published is never built upon.
         trainings: How many were begun: the number of the last one's folder.
         used_until: When the newest label was written that was learnt from (Unix seconds).
-        places: How far labels were read from Kafka, by partition.
+        places: How far labels were read from Kafka, by topic and partition.
     """
 
     base: str = ""
     trainings: int = 0
     used_until: float = 0.0
-    places: dict[int, int] = field(default_factory=dict[int, int])
+    places: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
 
 
 def recall(run: Path) -> Memory:
@@ -43,7 +43,10 @@ def recall(run: Path) -> Memory:
         said = json.loads(path.read_text())
         if said.pop("format") != _FORMAT:
             raise ValueError(f"no {_FORMAT}")
-        places = {int(number): int(offset) for number, offset in said.pop("places").items()}
+        places = {
+            topic: {int(number): int(offset) for number, offset in of_it.items()}
+            for topic, of_it in said.pop("places").items()
+        }
         return Memory(**said, places=places)
     except FileNotFoundError:
         return Memory()

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from http.client import HTTPException
 from typing import Any
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from trainer.watch.rules import Drift
 
 log = logging.getLogger(__name__)
+
+_NO_ANSWER = (
+    *(OSError, HTTPException),
+    *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+)
+"""Whatever is at that address may answer anything."""
 
 _WITHIN_S = 5.0
 _MOST_BYTES = 16 << 20
@@ -35,8 +41,9 @@ def _drifts(page: str, model: str) -> list[Drift]:
             said: Any = json.loads(answer.read(_MOST_BYTES))
         if (said["model"] or {}).get("name") != model:
             return []
-        moved = (said["view"]["drift"] or {}).get("moved", {})
+        drift = said["view"]["drift"]
+        moved = {} if drift is None else drift["moved"]
         return [Drift(statistic, float(each["excess"])) for statistic, each in moved.items()]
-    except (URLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        log.warning("%s says nothing of drift: %s", page, error)
+    except _NO_ANSWER as error:
+        log.warning("%s says nothing of drift: %r", page, error)
         return []

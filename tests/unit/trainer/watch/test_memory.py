@@ -10,7 +10,7 @@ from trainer.watch.memory import Memory, recall, remember
 
 def test_what_is_remembered_comes_back(tmp_path: Path) -> None:
     assert recall(tmp_path) == Memory()
-    memory = Memory("adapted/3", 4, 1_700_000_000.25, {0: 17, 12: 3})
+    memory = Memory("adapted/3", 4, 1_700_000_000.25, {"kafka://a/labels": {0: 17, 12: 3}})
     remember(tmp_path, Memory("adapted/1"))
     remember(tmp_path, memory)
     assert recall(tmp_path) == memory
@@ -25,7 +25,7 @@ def test_what_is_remembered_comes_back(tmp_path: Path) -> None:
         "[]",
         "{}",
         '{"format": "headrace.run/2", "places": {}}',
-        '{"format": "headrace.watch/1", "places": {"a": 1}}',
+        '{"format": "headrace.watch/1", "places": {"t": {"a": 1}}}',
         '{"format": "headrace.watch/1", "places": {}, "weather": 3}',
     ],
 )
