@@ -18,6 +18,7 @@ from trainer.data import SplitData
 from trainer.evaluate import Evaluation, Predictions
 from trainer.evaluate_labels import LabelsEvaluation
 from trainer.evaluate_values import ValuesEvaluation
+from trainer.gate import Measure
 
 AnyEvaluation: TypeAlias = Evaluation | LabelsEvaluation | ValuesEvaluation
 
@@ -26,6 +27,13 @@ _LOSSES: Mapping[Task, Callable[[], nn.Module]] = {
     "multi-label": nn.BCEWithLogitsLoss,
     "regression": nn.MSELoss,
 }
+
+MEASURES: Mapping[Task, Measure] = {
+    "single-label": "accuracy",
+    "multi-label": "accuracy",
+    "regression": "mse",
+}
+"""What the gate compares by."""
 
 
 def loss_of(task: Task) -> nn.Module:
