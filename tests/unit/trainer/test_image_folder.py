@@ -110,6 +110,28 @@ def test_a_set_too_large_for_memory_is_decoded_when_asked_for(tmp_path: Path):
         anew[1]
 
 
+def test_what_is_learnt_from_is_known_by_what_was_read_also_if_files_are_gone(tmp_path: Path):
+    write_pictures(tmp_path, 3)
+    files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
+    data = ImageFilesData(files, ("a",), SPEC)
+    before = data.digest
+    files[1].path.unlink()
+    assert data.digest == before
+    files[1].path.write_bytes(noise_jpeg(seed=9) + b"more")
+    assert ImageFilesData(files, ("a",), SPEC).digest != before
+
+
+def test_a_file_that_is_gone_before_it_is_decoded_is_skipped(tmp_path: Path):
+    write_pictures(tmp_path, 3)
+    files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
+    files[1].path.unlink()
+    data = ImageFilesData(files, ("a",), SPEC)
+    assert [each.path for each in data.skipped] == [files[1].path]
+    assert data.skipped[0].reason == "unreadable: No such file or directory"
+    assert keys(data) == {"0.jpg", "2.jpg"}
+    assert data.digest == ImageFilesData([files[0], files[2]], ("a",), SPEC).digest
+
+
 def test_nothing_held_out_is_refused(tmp_path: Path):
     for label in ("a", "b"):
         write_pictures(tmp_path / "train" / label, 1)
