@@ -10,7 +10,7 @@ from pipeline.preprocess import PreprocessSpec, load_sample
 from tests.support import noise_jpeg
 from trainer.data import Samples
 from trainer.image_files import ImageFile, ImageFilesData
-from trainer.image_folder import image_folder
+from trainer.image_folder import heldout_folder, image_folder
 
 SPEC = PreprocessSpec(width=16, height=12)
 
@@ -130,6 +130,15 @@ def test_a_file_that_is_gone_before_it_is_decoded_is_skipped(tmp_path: Path):
     assert data.skipped[0].reason == "unreadable: No such file or directory"
     assert keys(data) == {"0.jpg", "2.jpg"}
     assert data.digest == ImageFilesData([files[0], files[2]], ("a",), SPEC).digest
+
+
+def test_a_network_is_judged_also_by_pictures_of_one_label_alone(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"0 class folders, expected at least 1"):
+        heldout_folder(tmp_path, ("cat", "dog"), SPEC)
+    write_pictures(tmp_path / "dog", 3)
+    samples, skipped = heldout_folder(tmp_path, ("cat", "dog"), SPEC)
+    assert not skipped
+    assert (samples.labels, samples.targets()) == (("cat", "dog"), [1, 1, 1])
 
 
 def test_nothing_held_out_is_refused(tmp_path: Path):
