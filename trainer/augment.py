@@ -50,7 +50,8 @@ def parse_augmentations(text: str) -> tuple[str, ...]:
 
 
 class AugmentedSamples(Dataset[tuple[Tensor, int | Tensor]]):
-    """``samples``, each changed as its ``Draw`` says. Safe in DataLoader workers.
+    """``samples``, each changed as its ``Draw`` says; grey ones stay grey. Safe in DataLoader
+    workers.
 
     Torch's CPU generator is as it was after each: what a network draws doesn't depend on where the
     samples are prepared.
@@ -79,8 +80,11 @@ class AugmentedSamples(Dataset[tuple[Tensor, int | Tensor]]):
 
     def __getitem__(self, draw: Draw) -> tuple[Tensor, int | Tensor]:
         sample_hwc, target = self._samples[draw.index]
+        sample_chw = sample_hwc.permute(2, 0, 1)
+        if torch.equal(sample_chw, sample_chw[:1].expand_as(sample_chw)):
+            sample_chw = sample_chw[:1]  # else noise would colour it
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds CUDA's too.
             torch.default_generator.manual_seed(draw.seed)
-            changed_chw = self._change(sample_hwc.permute(2, 0, 1))
-        return changed_chw.permute(1, 2, 0).contiguous(), target
+            changed_chw = self._change(sample_chw)
+        return changed_chw.expand(3, -1, -1).permute(1, 2, 0).contiguous(), target

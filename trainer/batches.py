@@ -26,7 +26,8 @@ class TrainingBatches:
     """Batches of one epoch after the other, by one DataLoader, whose workers stay.
 
     The order, and how samples are augmented, follow from the epoch's seed alone, not from the
-    workers. With several ranks each gets its share of the batches that one process would get.
+    workers. With several ranks each gets its share of the batches that one process would get, but
+    that a last batch with fewer than two samples for each is left out, unless it is the only one.
     Samples that grow between epochs need ``workers`` of 0: a worker has its own copy. Owned by: the
     training thread.
 
@@ -89,8 +90,9 @@ class _EpochBatches(Sampler[list[int] | list[Draw]]):
     def samples(self) -> int:
         """Of all ranks together."""
         count = len(self._samples)
-        # A batch of one sample has no variance: batch normalisation refuses it.
-        return count - 1 if count > self._size and count % self._size == 1 else count
+        rest = count % self._size
+        # One sample has no variance: batch normalisation refuses a share of so few.
+        return count - rest if count > self._size and rest < 2 * self._ranks.count else count
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self._size)

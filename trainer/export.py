@@ -16,6 +16,7 @@ from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
 from pipeline.types import BatchNhwc
 from trainer.data import Samples
+from trainer.served import CalibratedNetwork, ServedNetwork
 from trainer.torchscript import NETWORK_ERRORS, compile_network, scale_of
 
 GOLDEN_COUNT = 8
@@ -87,9 +88,10 @@ def check_output(served: nn.Module, batch_nhwc: Tensor, classes: int | None = No
         with torch.inference_mode():
             logits_nk = served(batch_nhwc)
     except NETWORK_ERRORS as cause:
+        pixels = "grey of [N, 1" if _channels_of(served) == 1 else "RGB of [N, 3"
         raise ConfigError(
-            f"the network fails on float32 RGB of [N, 3, {height}, {width}]: {reason_of(cause)}."
-            " Is --size (WIDTHxHEIGHT) the one that it was trained with?"
+            f"the network fails on float32 {pixels}, {height}, {width}]: {reason_of(cause)}. Are"
+            " --size (WIDTHxHEIGHT) and --channels those that it was trained with?"
         ) from cause
     if not isinstance(logits_nk, Tensor):
         raise ConfigError(
@@ -110,6 +112,12 @@ def check_output(served: nn.Module, batch_nhwc: Tensor, classes: int | None = No
     if classes is not None and logits_nk.shape[1] != classes:
         raise ConfigError(f"the network has {logits_nk.shape[1]} classes, expected {classes}")
     return logits_nk.float()
+
+
+def _channels_of(served: nn.Module) -> int:
+    if isinstance(served, CalibratedNetwork):
+        served = served.served
+    return served.channels if isinstance(served, ServedNetwork) else 3
 
 
 def _check_rows_apart(served: nn.Module, batch_nhwc: Tensor, logits_nk: Tensor) -> None:

@@ -9,7 +9,7 @@ each where it was or at a version that stood the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -17,10 +17,10 @@ from pipeline.artifact.artifact import Draft
 from pipeline.artifact.manifest import Manifest
 from pipeline.errors import ArtifactRefused, PublishRefused
 from pipeline.probe.client import Probe
-from trainer.gate import Comparison, GateSettings, compare
+from trainer.gate import Comparison, GateSettings, Measure, compare
 from trainer.incumbent import Heldout, Incumbents
 from trainer.options import Target
-from trainer.tasks import scores_of
+from trainer.tasks import MEASURES, scores_of
 
 GATE_NOTE = "gate"
 """The manifest's note of what a version was compared with."""
@@ -29,6 +29,17 @@ Verdict: TypeAlias = Literal["worse", "not worse", "not compared"]
 
 _NOT_ITS_FAULT = frozenset({"no_room", "too_slow", "unreachable"})
 """Refusals that say nothing of the incumbent: workers may well be running it."""
+
+_NAMES: Mapping[Measure, str] = {
+    "accuracy": "accuracy",
+    "f1": "mean F1",
+    "mse": "mean squared error",
+}
+_FORMATS: Mapping[Measure, Callable[[float | None], str]] = {
+    "accuracy": "{:.2%}".format,
+    "f1": "{:.2%}".format,
+    "mse": lambda mean: "that isn't finite" if mean is None else f"{mean:.4g}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +66,15 @@ class Compared:
         found = self.comparison
         if found is None:
             return f"not compared with {incumbent}: {self.why_not}"
-        if found.is_error:
-            measured = (
-                f"mean squared error {-found.score:.4g}, the incumbent's"
-                f" {-found.incumbent_score:.4g}"
-            )
-            pairs = f"{found.gained} on which the new one is nearer, {found.lost} the old one"
-        else:
-            measured = f"accuracy {found.score:.2%}, the incumbent's {found.incumbent_score:.2%}"
+        ours, theirs = map(_FORMATS[found.measure], found.means)
+        if found.measure == "accuracy":
             pairs = f"{found.gained} that only the new one has right, {found.lost} only the old one"
+        else:
+            pairs = f"{found.gained} on which the new one is better, {found.lost} the old one"
         return (
-            f"{self.verdict} than {incumbent}: {measured}, on the same {found.samples} held-out"
-            f" samples ({pairs}; p {found.p_value:.2g})"
+            f"{self.verdict} than {incumbent}: {_NAMES[found.measure]} {ours}, the incumbent's"
+            f" {theirs}, on the same {found.samples} held-out samples ({pairs};"
+            f" p {found.p_value:.2g})"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,11 +87,12 @@ class Compared:
         }
         if found is None:
             return said | {"why": self.why_not}
-        measure, sign = ("mse", -1) if found.is_error else ("accuracy", 1)
+        ours, theirs = (None if mean is None else round(mean, 6) for mean in found.means)
         return said | {
             "samples": found.samples,
-            measure: round(sign * found.score, 6),
-            f"incumbent_{measure}": round(sign * found.incumbent_score, 6),
+            "measure": found.measure,
+            found.measure: ours,
+            f"incumbent_{found.measure}": theirs,
             "gained": found.gained,
             "lost": found.lost,
             "p_value": round(found.p_value, 6),
@@ -201,5 +210,4 @@ class Gate:
                 ) from refused
             return found(None, str(refused))
         ours_n, theirs_n = scores_of(heldout.predictions), scores_of(theirs)
-        is_error = heldout.predictions.task == "regression"
-        return found(compare(ours_n, theirs_n, is_error=is_error))
+        return found(compare(ours_n, theirs_n, MEASURES[heldout.predictions.task]))

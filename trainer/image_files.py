@@ -42,6 +42,14 @@ class SkippedImage:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A file as it was read. ``sample_hwc`` is None where there is no room for all."""
+
+    size_bytes: int
+    sample_hwc: ImageHwc | None
+
+
 class ImageFilesData(Samples):
     """Pictures from files; those that can't be decoded are left out and named in ``skipped``.
 
@@ -65,34 +73,33 @@ class ImageFilesData(Samples):
         with ThreadPoolExecutor(4, thread_name_prefix="decode") as pool:
             tried = list(pool.map(lambda file: self._try(file, keep), files))
         self.skipped = tuple(each for each in tried if isinstance(each, SkippedImage))
-        good = [
-            (f, s) for f, s in zip(files, tried, strict=True) if not isinstance(s, SkippedImage)
-        ]
+        good = [(f, r) for f, r in zip(files, tried, strict=True) if isinstance(r, _Read)]
         self.files = [file for file, _ in good]
-        self._samples = [sample for _, sample in good]
+        self._reads = [read for _, read in good]
 
-    def _try(self, file: ImageFile, keep: bool) -> ImageHwc | SkippedImage | None:
+    def _try(self, file: ImageFile, keep: bool) -> _Read | SkippedImage:
         try:
             # A pipe would be waited for.
             if file.path.exists() and not file.path.is_file():
                 return SkippedImage(file.path, "unreadable: no file")
-            sample_hwc = load_sample(file.path.read_bytes(), self._spec)
+            encoded = file.path.read_bytes()
+            sample_hwc = load_sample(encoded, self._spec)
         except FrameRejected as cause:
             return SkippedImage(file.path, str(cause))
         except OSError as cause:
             return SkippedImage(file.path, f"unreadable: {cause.strerror}")
-        return sample_hwc if keep else None
+        return _Read(len(encoded), sample_hwc if keep else None)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
-        file, sample_hwc = self.files[index], self._samples[index]
+        file, sample_hwc = self.files[index], self._reads[index].sample_hwc
         if sample_hwc is None:
             loaded = self._try(file, keep=True)
-            if isinstance(loaded, SkippedImage) or loaded is None:
+            if isinstance(loaded, SkippedImage) or loaded.sample_hwc is None:
                 raise HeadraceError(f"{file.path} could be read at the start and can't be now")
-            sample_hwc = loaded
+            sample_hwc = loaded.sample_hwc
         target: int | Tensor = (
             file.target
             if isinstance(file.target, int)
@@ -106,10 +113,10 @@ class ImageFilesData(Samples):
 
     @property
     def digest(self) -> str:
-        """See ``Samples.digest``: names and sizes here, as reading all again would be slow."""
+        """See ``Samples.digest``: names here, and sizes as of when they were decoded."""
         digest = hashlib.sha256()
-        for file in self.files:
-            digest.update(f"{file.key}\0{file.target}\0{file.path.stat().st_size}\n".encode())
+        for file, read in zip(self.files, self._reads, strict=True):
+            digest.update(f"{file.key}\0{file.target}\0{read.size_bytes}\n".encode())
         return digest.hexdigest()
 
 

@@ -53,7 +53,7 @@ def heldout_folder(
     if not root.is_dir():
         raise ConfigError(f"--data {root} is no folder. {_LAYOUT}.")
     part = root / "val" if (root / "train").is_dir() and (root / "val").is_dir() else root
-    names = _class_names(part)
+    names = _class_names(part, least=1)
     unknown = sorted(set(names) - set(labels))
     if unknown:
         raise ConfigError(
@@ -89,12 +89,12 @@ def _listed(root: Path) -> tuple[tuple[str, ...], list[ImageFile], list[ImageFil
     return labels, [file for file in files if not is_held_out(file.key)], heldout
 
 
-def _class_names(root: Path) -> tuple[str, ...]:
+def _class_names(root: Path, least: int = 2) -> tuple[str, ...]:
     names = (each.name for each in root.iterdir() if each.is_dir())
     labels = tuple(sorted(name for name in names if not name.startswith(".")))
-    if len(labels) < 2:
+    if len(labels) < least:
         raise ConfigError(
-            f"{root} has {len(labels)} class folders, expected at least 2. {_LAYOUT}."
+            f"{root} has {len(labels)} class folders, expected at least {least}. {_LAYOUT}."
         )
     return labels
 

@@ -34,6 +34,9 @@ _SEPARATOR = "|"
 _SPLITS = {"train": False, "heldout": True, "val": True}
 """What the column may say, and whether that is held out; an image folder calls it ``val``."""
 
+_LARGEST = 1e18
+"""Of a regression's values, which are learnt by their squares."""
+
 _LAYOUT = "Expected the columns path and label, and a row for each picture"
 _PARTS = "a column split of train and heldout"
 
@@ -148,9 +151,9 @@ def _key(cell: Cell) -> str:
 
 def _is_held_out(key: str, cells: Mapping[str, Cell]) -> bool:
     said = cells["split"]
-    if said not in _SPLITS:
+    if not isinstance(said, str) or said not in _SPLITS:
         raise ValueError(f"split of {key} is {said!r}, expected train or heldout")
-    return _SPLITS[str(said)]
+    return _SPLITS[said]
 
 
 def _answer(columns: _Columns, row: TableRow) -> tuple[str | float, ...]:
@@ -158,11 +161,25 @@ def _answer(columns: _Columns, row: TableRow) -> tuple[str | float, ...]:
         return tuple(_number(name, row.cells[name]) for name in columns.answers)
     cell = row.cells[columns.answers[0]]
     if columns.task == "multi-label":
-        names = cell if isinstance(cell, list) else _text(cell).split(_SEPARATOR)
+        names = cell if isinstance(cell, list) else [cell]
+        for name in names:
+            if not _is_name(name):
+                raise ValueError(f"labels has {name!r}, expected labels as text or numbers")
+        if not isinstance(cell, list):
+            names = _text(cell).split(_SEPARATOR)
         return tuple(sorted({_text(name) for name in names} - {""}))
+    if not _is_name(cell):
+        raise ValueError(f"label is {cell!r}, expected a class as text or a number")
     if not _text(cell):
         raise ValueError("label is empty, expected a class")
     return (_text(cell),)
+
+
+def _is_name(cell: Cell) -> bool:
+    """Whether its text is a label's; or there is none. A NaN is a gap that pandas filled."""
+    if isinstance(cell, float):
+        return math.isfinite(cell)
+    return not isinstance(cell, (list, tuple, dict, bytes))
 
 
 def _text(cell: Cell) -> str:
@@ -176,6 +193,11 @@ def _number(name: str, cell: Cell) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{name} is {cell!r}, expected a finite number")
+    if abs(value) > _LARGEST:
+        raise ValueError(
+            f"{name} is {cell!r}, expected a number from {-_LARGEST:g} to {_LARGEST:g}, the"
+            " square of which is one in float32. Give it in a larger unit."
+        )
     return value
 
 

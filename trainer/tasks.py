@@ -18,6 +18,7 @@ from trainer.data import SplitData
 from trainer.evaluate import Evaluation, Predictions
 from trainer.evaluate_labels import LabelsEvaluation
 from trainer.evaluate_values import ValuesEvaluation
+from trainer.gate import Measure
 
 AnyEvaluation: TypeAlias = Evaluation | LabelsEvaluation | ValuesEvaluation
 
@@ -26,6 +27,13 @@ _LOSSES: Mapping[Task, Callable[[], nn.Module]] = {
     "multi-label": nn.BCEWithLogitsLoss,
     "regression": nn.MSELoss,
 }
+
+MEASURES: Mapping[Task, Measure] = {
+    "single-label": "accuracy",
+    "multi-label": "f1",
+    "regression": "mse",
+}
+"""What the gate compares by."""
 
 
 def loss_of(task: Task) -> nn.Module:
@@ -60,18 +68,25 @@ def has_a_mistake(predictions: Predictions) -> bool:
 
 def scores_of(predictions: Predictions) -> NDArray[np.float64]:
     """What each sample is worth to the gate, ``[N]``, more being better: 1 if it was given the
-    right class, or all the right labels, else 0; of a regression the mean squared error, below
-    zero. Outputs that aren't finite are wrong, infinitely so in a regression."""
+    right class, else 0; of several labels its F1, from 0 to 1; of a regression the mean squared
+    error, below zero. Outputs that aren't finite are worth 0, in a regression minus infinity."""
     logits_nk, targets = predictions.logits_nk.double(), predictions.targets
     is_finite_n = logits_nk.isfinite().all(1)
     if predictions.task == "regression":
         error_n = (logits_nk - targets).square().mean(1)
         return -torch.where(is_finite_n, error_n, torch.inf).numpy()
     if predictions.task == "multi-label":
-        is_right_n = ((logits_nk > 0) == (targets > 0.5)).all(1)
+        score_n = _f1_of_samples(logits_nk > 0, targets > 0.5)
     else:
-        is_right_n = logits_nk.argmax(1) == targets
-    return (is_finite_n & is_right_n).double().numpy()
+        score_n = (logits_nk.argmax(1) == targets).double()
+    return torch.where(is_finite_n, score_n, 0.0).numpy()
+
+
+def _f1_of_samples(given_nk: Tensor, there_nk: Tensor) -> Tensor:
+    """``[N]`` float64: 1 where a sample was given just its labels, also where it has none."""
+    both_n = (given_nk & there_nk).sum(1).double()
+    all_n = given_nk.sum(1) + there_nk.sum(1)
+    return torch.where(all_n > 0, 2 * both_n / all_n.clamp(min=1), 1.0)
 
 
 def read_as(data: SplitData, task: Task) -> None:

@@ -16,7 +16,8 @@ GateTolerance = Annotated[
         min=0,
         max=1,
         metavar="SHARE",
-        help="How much lower its accuracy may be, 0.01 being one point. [default: 0]",
+        help="How much lower its accuracy or mean F1 may be, 0.01 being one point; of a regression"
+        " how much larger its MSE, as a share of the other's. [default: 0]",
     ),
 ]
 TrustedKey = Annotated[

@@ -137,7 +137,11 @@ def train(
     ] = None,
     min_delta: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="What --patience takes for gain. [default: 0]"),
+        typer.Option(
+            min=0,
+            help="What --patience takes for gain: of accuracy or macro F1 (0 to 1), of a"
+            " regression's held-out loss. [default: 0]",
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help="Of training: float32, bf16, or fp16 (CUDA alone).")

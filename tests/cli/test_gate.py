@@ -177,6 +177,17 @@ def test_a_network_of_ones_own_is_compared_by_pictures_of_ones_own(own: Path):
     assert tolerated["gate"]["compared"][0]["verdict"] == "not worse"
 
 
+def test_pictures_of_one_label_alone_judge_it_too(own: Path):
+    shutil.rmtree(own / "data" / "dark")
+    data = ["--data", str(own / "data")]
+    first, error = publish(own, "good", *data)
+    assert error is None
+    assert (first["metrics"]["accuracy"], first["metrics"]["heldout_samples"]) == (1, 12)
+    assert first["reference"]["scores"]["true"] == [0, 12]
+    _, error = publish(own, "bad", *data)
+    assert "worse than own@1 (latest): accuracy 0.00%" in str(error)
+
+
 def test_without_pictures_nothing_is_compared(own: Path):
     publish(own, "good")
     second, error = publish(own, "bad")

@@ -184,6 +184,7 @@ def test_a_folder_with_a_broken_picture_is_learnt_from(tmp_path: Path):
         (["--schedule", "plateau", "--epochs", "5"], "plateau goes with more than 5 --epochs"),
         (["--schedule", "linear"], "--schedule is 'linear'"),
         (["--min-delta", "0.1"], "--min-delta goes with --patience"),
+        (["--min-delta", "5"], "--min-delta goes with --patience"),
         (["--patience", "9"], "--patience goes with at least two more --epochs"),
         (["--warmup-epochs", "10"], "--warmup-epochs is 10, expected fewer"),
         (["--clip-norm", "0"], "expected a norm above 0"),

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.errors import ConfigError
 from trainer.augment import AUGMENTATIONS, AugmentedSamples, Draw, parse_augmentations
-from trainer.data import SplitData
+from trainer.data import Samples, SplitData
 
 
 def augmented(data: SplitData, *names: str) -> AugmentedSamples:
@@ -37,6 +38,38 @@ def test_each_changes_samples_by_its_draw_alone(few_digits: SplitData, name: str
     assert any(not torch.equal(changed, sample_hwc) for changed, _ in drawn)
     assert len({changed.numpy().tobytes() for changed, _ in drawn}) > 1
     assert torch.equal(few_digits.train[7][0], sample_hwc)  # what is kept in memory stays
+
+
+class Grey(Samples):
+    """The same samples as `--grayscale` gives them: luma in three equal channels."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples, self.labels = samples, samples.labels
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
+        sample_hwc, target = self._samples[index]
+        return sample_hwc.float().mean(2, keepdim=True).to(torch.uint8).expand(-1, -1, 3), target
+
+    @property
+    def digest(self) -> str:
+        return self._samples.digest
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in AUGMENTATIONS), AUGMENTATIONS])
+def test_a_grey_sample_stays_grey_and_is_changed_all_the_same(
+    few_digits: SplitData, names: tuple[str, ...]
+):
+    spec, grey = few_digits.spec, Grey(few_digits.train)
+    samples = AugmentedSamples(grey, names, spec.height, spec.width)
+    drawn = [samples[Draw(7, seed)][0] for seed in range(12)]
+    for changed_hwc in drawn:
+        assert (changed_hwc.dtype, changed_hwc.shape) == (torch.uint8, spec.sample_shape_hwc)
+        assert changed_hwc.is_contiguous()
+        assert torch.equal(changed_hwc, changed_hwc[..., :1].expand(-1, -1, 3))
+    assert any(not torch.equal(changed_hwc, grey[7][0]) for changed_hwc in drawn)
 
 
 def test_a_flip_is_the_mirror_image(few_digits: SplitData):

@@ -17,6 +17,7 @@ from trainer.batches import TrainingBatches, epoch_order, naming_lost_workers
 from trainer.data import DigitsData, Samples, SplitData
 from trainer.distributed import Ranks
 from trainer.settings import FitSettings
+from trainer.steps import StepPlan
 
 ALONE = Ranks()
 SPEC = PreprocessSpec(width=24, height=24)
@@ -103,6 +104,20 @@ def test_a_last_batch_of_one_sample_is_left_out(few_digits: SplitData):
     assert sizes(400) == [300]
 
 
+@pytest.mark.parametrize(
+    ("samples", "shares"),
+    [(66, [32]), (67, [32]), (68, [32, 2]), (69, [32, 2]), (128, [32, 32]), (3, [1])],
+)
+def test_a_last_batch_has_two_samples_for_each_process_or_is_left_out(
+    samples: int, shares: list[int]
+):
+    batches = batches_of(_Numbers(samples), Ranks(1, 2))
+    assert [len(numbers) for _, numbers in contents(batches, 0)] == shares
+    plan = StepPlan(batches.samples, batch_size=64)
+    assert plan.batches == len(shares)
+    assert plan.in_batch(1) == min(64, samples)
+
+
 @given(st.integers(1, 90), st.integers(1, 9), st.integers(1, 20), st.integers(0, 99))
 def test_the_ranks_have_the_batches_of_one_process_between_them(
     samples: int, ranks: int, size: int, seed: int
@@ -117,6 +132,10 @@ def test_the_ranks_have_the_batches_of_one_process_between_them(
         ]
         for rank in range(ranks)
     ]
+    rest = samples % size
+    if samples > size and 0 < rest < 2 * ranks:
+        whole = whole[: samples // size]
+    assert {len(share) for share in shares} == {len(whole)}
     for batch, numbers in enumerate(whole):
         own = [
             share[batch] if Ranks(rank, ranks).part(len(numbers)) else []

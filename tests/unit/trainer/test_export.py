@@ -111,6 +111,16 @@ def test_what_gives_no_logits_is_refused_with_a_remedy(network: nn.Module, says:
         check_output(served_by(network), PICTURES)
 
 
+@pytest.mark.parametrize("temperature", [None, 2.0])
+def test_a_network_of_one_channel_that_fails_is_told_what_it_was_given(temperature: float | None):
+    grey = ServedNetwork(Scriptable(), Normalisation(channels=1)).eval()
+    network = grey if temperature is None else CalibratedNetwork(grey, temperature)
+    with pytest.raises(
+        ConfigError, match=r"fails on float32 grey of \[N, 1, 16, 16\].*--size.*--channels"
+    ):
+        check_output(network, PICTURES)
+
+
 def test_the_number_of_classes_is_the_contracts():
     with pytest.raises(ConfigError, match="3 classes, expected 5"):
         check_output(served_by(Scriptable()), PICTURES, classes=5)

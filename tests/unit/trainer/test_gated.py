@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -31,8 +32,8 @@ from tests.artifacts import (
 )
 from trainer.data import Samples
 from trainer.evaluate import Predictions
-from trainer.gate import GateSettings
-from trainer.gated import GATE_NOTE, Gate, Gated
+from trainer.gate import GateSettings, compare
+from trainer.gated import GATE_NOTE, Compared, Gate, Gated
 from trainer.incumbent import Heldout
 from trainer.options import Target
 from trainer.reference import reference_of
@@ -333,6 +334,17 @@ def test_a_death_while_it_compares_moves_nothing(tmp_path: Path, gate: MakeGate,
     assert registry.aliases("tiny") == {"latest": int(at[-1])}
     for version in registry.versions("tiny"):
         registry.read("tiny", version)
+
+
+def test_errors_that_are_not_finite_are_said_as_such_and_are_null_in_json():
+    theirs_n = -np.ones(COUNT)
+    found = compare(np.full(COUNT, -np.inf), theirs_n, "mse")
+    compared = Compared("tiny", 1, ("latest",), GateSettings(), found)
+    assert "worse than tiny@1 (latest): mean squared error that isn't finite, the" in str(compared)
+    said = compared.to_dict()
+    assert (said["measure"], said["mse"], said["incumbent_mse"]) == ("mse", None, 1.0)
+    assert (said["gained"], said["lost"]) == (0, COUNT)
+    json.dumps(said, allow_nan=False)
 
 
 def test_the_reference_counts_what_is_published():

@@ -10,7 +10,7 @@ from pipeline.preprocess import PreprocessSpec, load_sample
 from tests.support import noise_jpeg
 from trainer.data import Samples
 from trainer.image_files import ImageFile, ImageFilesData
-from trainer.image_folder import image_folder
+from trainer.image_folder import heldout_folder, image_folder
 
 SPEC = PreprocessSpec(width=16, height=12)
 
@@ -108,6 +108,37 @@ def test_a_set_too_large_for_memory_is_decoded_when_asked_for(tmp_path: Path):
     assert len(anew) == 3
     with pytest.raises(HeadraceError, match=r"1\.jpg could be read at the start"):
         anew[1]
+
+
+def test_what_is_learnt_from_is_known_by_what_was_read_also_if_files_are_gone(tmp_path: Path):
+    write_pictures(tmp_path, 3)
+    files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
+    data = ImageFilesData(files, ("a",), SPEC)
+    before = data.digest
+    files[1].path.unlink()
+    assert data.digest == before
+    files[1].path.write_bytes(noise_jpeg(seed=9) + b"more")
+    assert ImageFilesData(files, ("a",), SPEC).digest != before
+
+
+def test_a_file_that_is_gone_before_it_is_decoded_is_skipped(tmp_path: Path):
+    write_pictures(tmp_path, 3)
+    files = [ImageFile(path, path.name, 0) for path in sorted(tmp_path.iterdir())]
+    files[1].path.unlink()
+    data = ImageFilesData(files, ("a",), SPEC)
+    assert [each.path for each in data.skipped] == [files[1].path]
+    assert data.skipped[0].reason == "unreadable: No such file or directory"
+    assert keys(data) == {"0.jpg", "2.jpg"}
+    assert data.digest == ImageFilesData([files[0], files[2]], ("a",), SPEC).digest
+
+
+def test_a_network_is_judged_also_by_pictures_of_one_label_alone(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"0 class folders, expected at least 1"):
+        heldout_folder(tmp_path, ("cat", "dog"), SPEC)
+    write_pictures(tmp_path / "dog", 3)
+    samples, skipped = heldout_folder(tmp_path, ("cat", "dog"), SPEC)
+    assert not skipped
+    assert (samples.labels, samples.targets()) == (("cat", "dog"), [1, 1, 1])
 
 
 def test_nothing_held_out_is_refused(tmp_path: Path):

@@ -216,6 +216,8 @@ def test_a_table_that_cannot_be_meant_so_is_refused_with_the_place(
         ("tall", ("high",), "line 2: high is 'tall', expected a finite number"),
         ("nan", ("high",), "line 2: high is 'nan'"),
         ("", ("high",), "line 2: high is ''"),
+        ("1e300", ("high",), r"line 2: high is '1e300', expected a number from -1e\+18 to 1e\+18"),
+        ("-1e25", ("high",), "line 2: high is '-1e25', .* in float32"),
         ("1", ("wide",), "no column 'wide'; it has path, high"),
         ("1", ("high", "high"), "expected different columns"),
         ("1", ("path",), "expected different columns"),
@@ -226,6 +228,37 @@ def test_a_number_that_is_none_is_refused(
 ):
     with pytest.raises(ConfigError, match=says):
         image_table(write_csv(folder, "path,high", f"p/1.jpg,{cell}"), SPEC, targets)
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "says"),
+    [
+        ("label", [1.0, float("nan")], "row 2: label is nan, expected a class"),
+        ("label", [["a"], ["b"]], r"row 1: label is \['a'\], expected a class as text or a number"),
+        ("label", [{"a": 1}, {"a": 2}], "row 1: label is {'a': 1}, expected a class"),
+        ("label", [b"a", b"b"], "row 1: label is b'a', expected a class"),
+        ("labels", [[["a"]], [["b"]]], r"row 1: labels has \['a'\], expected labels as text"),
+        ("labels", [[1.0], [float("nan")]], "row 2: labels has nan, expected labels"),
+        ("labels", [float("nan"), 1.0], "row 1: labels has nan, expected labels"),
+        ("split", [["train"], ["heldout"]], r"row 1: split of p/0.jpg is \['train'\], expected tr"),
+        ("path", [["p/0.jpg"], ["p/1.jpg"]], r"row 1: path is \['p/0.jpg'\], expected that of"),
+        ("high", [[1.0], [2.0]], r"row 1: high is \[1.0\], expected a finite number"),
+    ],
+)
+def test_a_cell_of_parquet_that_cannot_be_meant_so_is_refused_with_its_row(
+    folder: Path, column: str, cells: Sequence[Any], says: str
+):
+    plain = {"path": ["p/0.jpg", "p/1.jpg"], "label": ["cat", "dog"]}
+    if column == "labels":
+        del plain["label"]
+    table = write_parquet(folder, {**plain, column: cells})
+    with pytest.raises(ConfigError, match=says):
+        image_table(table, SPEC, ("high",) if column == "high" else ())
+
+
+def test_labels_may_be_numbers(folder: Path):
+    columns = {"path": [f"p/{n}.jpg" for n in range(24)], "label": [n % 2 for n in range(24)]}
+    assert image_table(write_parquet(folder, columns), SPEC)[0].labels == ("0", "1")
 
 
 def test_a_file_that_is_no_table_is_named(folder: Path):

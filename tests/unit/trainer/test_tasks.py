@@ -18,12 +18,13 @@ from trainer.calibration import calibrate, fit_temperature
 from trainer.early_stopping import EarlyStopping
 from trainer.evaluate import Predictions
 from trainer.fit import Training, fit
+from trainer.gate import compare
 from trainer.pictures import curves_png
 from trainer.progress import PlainProgress
 from trainer.report import table_of, write_report
 from trainer.run_folder import EpochRecord, RunFolder
 from trainer.settings import FitSettings
-from trainer.tasks import evaluate, loss_of, read_as
+from trainer.tasks import MEASURES, evaluate, loss_of, read_as, scores_of
 from trainer.tracking import scalars
 from trainer.train import figures_of
 
@@ -207,3 +208,33 @@ def test_targets_of_another_task_are_refused(there: Task, task: Task, says: str)
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"targets are \[2\], expected \[2, 3\]: multi-label"):
         Predictions(tuple("abc"), torch.zeros(2, 3), torch.zeros(2), "multi-label")
+
+
+def test_a_sample_of_several_labels_is_worth_its_f1_to_the_gate():
+    given_nk = [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]]
+    there_nk = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0], [1, 0, 1, 1]]
+    logits_nk = 2 * torch.tensor(given_nk, dtype=torch.float32) - 1
+    logits_nk = torch.cat([logits_nk, torch.tensor([[1.0, math.nan, -1.0, -1.0]])])
+    targets_nk = torch.tensor([*there_nk, [1, 0, 0, 0]], dtype=torch.float32)
+    said = Predictions(tuple("abcd"), logits_nk, targets_nk, "multi-label")
+    assert scores_of(said).tolist() == [1.0, 0.5, 1.0, 0.0, 0.0, 0.0]
+
+
+def test_with_many_labels_a_worse_network_is_found_though_neither_has_a_sample_all_right():
+    generator = torch.Generator().manual_seed(0)
+    there_nk = torch.rand(200, 40, generator=generator) < 0.2
+
+    def said(mistaken: float) -> Predictions:
+        given_nk = there_nk ^ (torch.rand(200, 40, generator=generator) < mistaken)
+        labels = tuple(str(label) for label in range(40))
+        return Predictions(labels, given_nk.double() - 0.5, there_nk.double(), "multi-label")
+
+    better, worse = scores_of(said(0.15)), scores_of(said(0.20))
+    assert compare(worse, better, MEASURES["multi-label"]).is_worse(0.0)
+    assert not compare(better, worse, MEASURES["multi-label"]).is_worse(0.0)
+
+
+def test_a_regression_is_worth_its_squared_error_and_nothing_if_it_is_not_finite():
+    outputs_nk = torch.tensor([[1.0, 2.0], [math.inf, 0.0]])
+    said = Predictions(("x", "y"), outputs_nk, torch.zeros(2, 2), "regression")
+    assert scores_of(said).tolist() == [-2.5, -math.inf]
