@@ -6,6 +6,7 @@ drift by the mere fact that there are few scenes. So each stream gives one in so
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from pipeline.metrics import Metrics
 from pipeline.sample import Sample
 from pipeline.statistics import input_statistics
 from pipeline.types import BatchNhwc, LogitsNk
+
+log = logging.getLogger(__name__)
 
 STATISTICS = ("brightness", "contrast", "sharpness", "confidence", "labels")
 
@@ -76,9 +79,24 @@ class DriftWatch:
     ) -> None:
         """Looks at those frames of a batch whose streams are due, on the calling thread.
 
+        Raises nothing: where a reference can't be compared with, it is let go and that is said.
         ``rows_nhwc`` are the batch's, ``logits_nk`` [N, K] what ``model`` says of each row,
         ``samples`` those that were scored. Mostly it costs one look at the clock.
         """
+        try:
+            self._offer(model, rows_nhwc, logits_nk, samples)
+        except Exception as error:  # noqa: BLE001  (statistics never stop scoring)
+            what = f"{model.identity.name}@{model.identity.version}"
+            log.error("%s can't be compared with its reference, drift is unknown: %r", what, error)
+            self._begin(model.first_epoch, None)
+
+    def _offer(
+        self,
+        model: ActiveModel,
+        rows_nhwc: BatchNhwc,
+        logits_nk: LogitsNk,
+        samples: Sequence[Sample],
+    ) -> None:
         now = self._clock.monotonic()
         if model.first_epoch != self._epoch:
             self._begin(model.first_epoch, model.reference)

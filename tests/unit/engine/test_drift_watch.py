@@ -144,6 +144,32 @@ def test_of_a_model_that_names_no_class_inputs_alone_are_compared(
     assert set(watching.state.moved) == {"brightness", "contrast", "sharpness"}
 
 
+def test_a_reference_that_cannot_be_compared_is_let_go_and_said_once(
+    reference: Reference, day: BatchNhwc, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs = reference.inputs
+    counts = (10**400, *inputs.contrast.counts[1:])  # which no manifest may have
+    bad = inputs.model_copy(
+        update={"contrast": inputs.contrast.model_copy(update={"counts": counts})}
+    )
+    watching = Watching(reference)
+    watching.show(day[:150])
+    identity = ModelIdentity("tiny", 2, "1" * 64, 2)
+    good = watching.model
+    watching.model = replace(
+        good, identity=identity, reference=reference.model_copy(update={"inputs": bad})
+    )
+    watching.show(day)
+    said = [record for record in caplog.records if "tiny@2" in record.getMessage()]
+    assert len(said) == 1
+    assert "OverflowError" in said[0].getMessage()
+    assert watching.state == DriftState(0, {})
+    assert watching.gauge("brightness") is None
+    watching.model = replace(good, identity=ModelIdentity("tiny", 3, "2" * 64, 3))
+    watching.show(day[:150])
+    assert watching.gauge("brightness") is not None
+
+
 def test_answers_without_numbers_are_left_out(reference: Reference, day: BatchNhwc) -> None:
     watching = Watching(reference)
     rows_nhwc = day[:STREAMS]
