@@ -135,7 +135,8 @@ class Canary:
             self.judge.broken = str(error)
             self._decide()
             return None
-        self._compare(turn.logits_nk[rows], theirs_nk)
+        if self.judge.has_shape(theirs_nk, size):
+            self._compare(turn.logits_nk[rows], theirs_nk[: len(rows)])
         self._note_time(turn, size, self._clock.monotonic() - began)
         self._decide()
         return None if self.judge.broken else theirs_nk[: len(rows)]
@@ -147,9 +148,8 @@ class Canary:
             self.decided.set()
 
     def _compare(self, ours_nk: LogitsNk, theirs_nk: LogitsNk) -> None:
-        if self.judge.has_shape(theirs_nk):
-            found = self.judge.compare(ours_nk, theirs_nk[: len(ours_nk)])
-            self.seen = Comparison(self.seen.agree + found.agree, self.seen.differ + found.differ)
+        found = self.judge.compare(ours_nk, theirs_nk)
+        self.seen = Comparison(self.seen.agree + found.agree, self.seen.differ + found.differ)
 
     def _note_time(self, turn: Turn, size: int, taken_s: float) -> None:
         usual_s = turn.taken_s * _times_as_long(turn.active, size, len(turn.rows_nhwc))

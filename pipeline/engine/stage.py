@@ -284,7 +284,9 @@ def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int)
     half = len(rows_nhwc) // 2
     parts = (rows_nhwc[:half], rows_nhwc[half:])
     scored = [score_halving(engine, part, classes, most) for part in parts]
-    if len({each.shape[1:] for each in scored}) > 1:  # NaN in one, another shape in the other
+    has_rows = all(each.shape[:1] == (len(part),) for each, part in zip(scored, parts, strict=True))
+    if not has_rows or len({each.shape[1:] for each in scored}) > 1:
+        # Which row would be whose? Or NaN in one, another shape in the other.
         scored = [np.full((len(part), classes), np.nan, np.float32) for part in parts]
     return np.concatenate(scored)
 

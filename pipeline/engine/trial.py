@@ -99,12 +99,13 @@ class Judge:
         self._rescued = 0
         self.broken = ""
 
-    def has_shape(self, logits_nk: LogitsNk) -> bool:
-        """Whether these outputs have the shape that was promised; else it is broken."""
-        expected = (len(logits_nk), len(self._candidate.contract.labels))
+    def has_shape(self, logits_nk: LogitsNk, rows: int) -> bool:
+        """Whether these outputs for so many rows have the shape that was promised; else it is
+        broken, and no row of them is anybody's."""
+        expected = (rows, len(self._candidate.contract.labels))
         if logits_nk.shape != expected:
-            self.broken = f"it gave {logits_nk.shape}, expected {expected}"
-        return not self.broken
+            self.broken = self.broken or f"it gave {logits_nk.shape}, expected {expected}"
+        return logits_nk.shape == expected
 
     def compare(self, ours_nk: LogitsNk, theirs_nk: LogitsNk, error: str = "") -> Comparison:
         """Takes note of what the active model and the candidate made of the same frames.
@@ -268,20 +269,23 @@ class Trial:
                 raise no_room("it beside the model that scores", device) from error
             return Comparison()
         self._without_room = 0
-        if not all(self.judge.has_shape(each) for each in scored):
+        if self.judge.broken:
             return Comparison()
         theirs_nk, ours_nk = np.concatenate(scored)[offer.places], offer.logits_nk[offer.places]
         return self.judge.compare(ours_nk, theirs_nk, self._error)
 
     def _score(self, rows_nhwc: BatchNhwc) -> LogitsNk:
         """In halves where the network raises; a single row on which it does gets NaN, as the active
-        model's does: a bad frame is bad for both."""
+        model's does: a bad frame is bad for both. So do rows of another shape, which break it."""
+        rows = len(rows_nhwc)
+        bad_nk = np.full((rows, len(self._candidate.contract.labels)), np.nan, np.float32)
         try:
-            return self._candidate.engine.score(rows_nhwc)
+            logits_nk = self._candidate.engine.score(rows_nhwc)
         except EngineFailed as error:
-            if len(rows_nhwc) == 1:
+            if rows == 1:
                 self._error = str(error)
-                classes = len(self._candidate.contract.labels)
-                return np.full((1, classes), np.nan, np.float32)
+                return bad_nk
+        else:
+            return logits_nk if self.judge.has_shape(logits_nk, rows) else bad_nk
         half = len(rows_nhwc) // 2
         return np.concatenate([self._score(rows_nhwc[:half]), self._score(rows_nhwc[half:])])

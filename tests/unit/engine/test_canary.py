@@ -120,6 +120,16 @@ def test_where_it_fails_the_active_models_answers_go_out_under_a_higher_epoch(
         assert active.first_epoch == 1
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (2, 3), (8, 3), ()])
+def test_answers_for_another_number_of_rows_are_nobodys(shape: tuple[int, ...]) -> None:
+    shares = Shares()
+    versions, logits_nk = shares.play(["x"] * 3, lambda _: np.zeros(shape, np.float32))
+    assert versions == [1, 1, 1]
+    assert np.array_equal(logits_nk, expected_logits(ROWS)[[2, 1, 0]])
+    assert str(shares.canary.judge) == f"it gave {shape}, expected (4, 3)"
+    assert shares.canary.verdict == "bad"
+
+
 def test_a_lack_of_memory_ends_it_and_says_nothing_of_what_it_is() -> None:
     def full(rows_nhwc: BatchNhwc) -> NDArray[np.float32]:
         raise DeviceFull("no memory for a single frame")

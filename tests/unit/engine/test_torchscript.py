@@ -208,6 +208,18 @@ def test_halves_of_different_shapes_are_nan() -> None:
     assert np.isnan(got_nk).all()
 
 
+@pytest.mark.parametrize("shape", [(), (1, 2), (3, 2)])
+def test_halves_of_other_rows_are_nan(shape: tuple[int, ...]) -> None:
+    class Other(SmallEngine):
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            is_second = bool(shape) and batch_nhwc[0, 0, 0, 0] > 2
+            return np.zeros((4 - shape[0], 2) if is_second else shape, np.float32)
+
+    got_nk = score_halving(Other(room=8), rows(1, 2, 3, 4), classes=2, most=2)
+    assert got_nk.shape == (4, 2)  # as many rows together as there should be, but whose?
+    assert np.isnan(got_nk).all()
+
+
 def test_the_row_on_which_the_network_raises_is_nan_and_the_others_are_scored() -> None:
     got_nk = score_halving(SmallEngine(room=8), rows(1, 255, 3), classes=2, most=8)
     assert got_nk[[0, 2], 0].tolist() == [1, 3]

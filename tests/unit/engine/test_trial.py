@@ -200,6 +200,45 @@ def test_outputs_that_are_none_end_it_at_once(network: torch.nn.Module, says: st
     assert re.search(says, str(trial))
 
 
+class Rows(torch.nn.Module):
+    """Answers for so many rows, whatever it gets; for a network without one, a single number."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        answer = torch.zeros(max(self.rows, 1), 3) + 0.0 * batch_nhwc.float().mean()
+        return answer if self.rows else answer.sum()
+
+
+@pytest.mark.parametrize("most", [16, 4])
+@pytest.mark.parametrize("rows", [0, 1, 2, 8])
+def test_answers_for_another_number_of_rows_end_it(rows: int, most: int) -> None:
+    trial = Trial(candidate(scripted(Rows(rows)), most=most), LIMITS, SystemClock())
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.verdict == "bad"
+    assert str(trial) == f"it gave {(rows, 3) if rows else ()}, expected ({most}, 3)"
+
+
+class OddHalves(torch.nn.Module):
+    """Raises for large batches, and gives one row for each of its halves."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        assert batch_nhwc.shape[0] <= 8, "too many"
+        return torch.zeros(1, 3 if bool(batch_nhwc[0, 0, 0, 0] > 0) else 2)
+
+
+def test_halves_of_another_shape_end_it_too() -> None:
+    rows_nhwc = ROWS.copy()
+    rows_nhwc[0], rows_nhwc[8] = 0, 255
+    trial = Trial(candidate(scripted(OddHalves())), LIMITS, SystemClock())
+    trial.offer(rows_nhwc, expected_logits(rows_nhwc), PLACES)
+    trial.step(1.0)
+    assert trial.verdict == "bad"
+    assert str(trial) == "it gave (1, 2), expected (8, 3)"
+
+
 def test_batches_larger_than_its_own_are_cut() -> None:
     trial = Trial(candidate(tiny_model_bytes(), most=4), LIMITS, SystemClock())
     play(trial, expected_logits(ROWS), 1)
