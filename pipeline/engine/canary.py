@@ -103,7 +103,7 @@ class Canary:
         self.judge = Judge(candidate, limits)
         self.verdict: Verdict = "goes on"
         self.seen = Comparison()
-        self.has_no_room = False
+        self._has_no_room = False
         self.decided = threading.Event()
         self._limits = limits
         self._streams = StreamShare(share, candidate.identity.sha256)
@@ -111,6 +111,13 @@ class Canary:
         self._clock = clock
         shape_hwc = candidate.contract.preprocess.sample_shape_hwc
         self._rows_nhwc: BatchNhwc = np.zeros((sizes[-1], *shape_hwc), np.uint8)
+
+    @property
+    def reason(self) -> str:
+        """Why it is refused, where it is."""
+        if self._has_no_room:
+            return "no_room"
+        return "too_slow" if self.judge.is_only_slow else "canary"
 
     def rows(self, turn: Turn) -> list[int]:
         """The places of those of its samples that are the candidate's."""
@@ -131,7 +138,7 @@ class Canary:
         try:
             theirs_nk = score(self.candidate, part_nhwc)
         except DeviceFull as error:
-            self.has_no_room = True
+            self._has_no_room = True
             self.judge.broken = str(error)
             self._decide()
             return None
@@ -139,7 +146,7 @@ class Canary:
             self._compare(turn.logits_nk[rows], theirs_nk[: len(rows)])
         self._note_time(turn, size, self._clock.monotonic() - began)
         self._decide()
-        return None if self.judge.broken else theirs_nk[: len(rows)]
+        return None if self.judge.broken or self.judge.late else theirs_nk[: len(rows)]
 
     def _decide(self) -> None:
         """Here and not by who asks: between two batches all numbers are of the same frames."""
@@ -155,8 +162,8 @@ class Canary:
         usual_s = turn.taken_s * _times_as_long(turn.active, size, len(turn.rows_nhwc))
         self.judge.note_time(usual_s, taken_s)
         deadline_s = self._limits.deadline_s
-        if deadline_s is not None and taken_s > deadline_s and not self.judge.broken:
-            self.judge.broken = (
+        if deadline_s is not None and taken_s > deadline_s:
+            self.judge.late = (
                 f"it took {taken_s:.2f} s for a batch, and frames are stale after {deadline_s:g} s"
             )
 

@@ -83,7 +83,8 @@ class TrialLimits:
 
 
 class Judge:
-    """Holds a candidate's outputs against the active model's for the same frames.
+    """Holds a candidate's outputs against the active model's for the same frames. ``broken`` says
+    what ends it at once for what it is, ``late`` for its time.
 
     Owned by: the thread that compares; what was found may be read from any.
     """
@@ -98,6 +99,7 @@ class Judge:
         self._slow = Bet(_MOST_SLOW_BATCHES, each)
         self._rescued = 0
         self.broken = ""
+        self.late = ""
 
     def has_shape(self, logits_nk: LogitsNk, rows: int) -> bool:
         """Whether these outputs for so many rows have the shape that was promised; else it is
@@ -140,20 +142,42 @@ class Judge:
     def verdict(self) -> Verdict:
         """What is known now. Outputs that are none decide at once, all else after some frames: the
         first ones of a stream are much alike."""
-        if self.broken:
+        if self.broken or self.late:
             return "bad"
         if self._rescued >= _LEAST_FRAMES:
             return "good"
-        limits, found = self._limits, self.found
-        if found.frames < min(_LEAST_FRAMES, limits.frames):
+        if not self._has_seen_enough:
             return "goes on"
-        if self._above.is_won or self._drop.is_won or self._slow.is_won:
+        if self._differs or self._is_slow:
             return "bad"
-        is_within = not any(self._exceeded)
-        if found.frames >= limits.frames:
-            return "good" if is_within else "bad"
-        is_sure = self._below.is_won and found.frames >= limits.sure_frames
-        return "good" if is_sure and is_within else "goes on"
+        if self._is_at_its_end:
+            return "good"
+        is_sure = self._below.is_won and self._above.frames >= self._limits.sure_frames
+        return "good" if is_sure and not any(self._exceeded) else "goes on"
+
+    @property
+    def is_only_slow(self) -> bool:
+        """Whether a bad verdict is for its time alone: the machine may be the cause of that, and
+        another day it may be quick enough."""
+        return not self.broken and not (self._has_seen_enough and self._differs)
+
+    @property
+    def _has_seen_enough(self) -> bool:
+        return self._above.frames >= min(_LEAST_FRAMES, self._limits.frames)
+
+    @property
+    def _is_at_its_end(self) -> bool:
+        return self._above.frames >= self._limits.frames
+
+    @property
+    def _differs(self) -> bool:
+        disagrees, is_unsure, _ = self._exceeded
+        at_the_end = self._is_at_its_end and (disagrees or is_unsure)
+        return self._above.is_won or self._drop.is_won or at_the_end
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._slow.is_won or (self._is_at_its_end and self._exceeded[2])
 
     @property
     def found(self) -> Findings:
@@ -172,8 +196,8 @@ class Judge:
 
     def __str__(self) -> str:
         """What was found, what it exceeds first."""
-        if self.broken:
-            return self.broken
+        if self.broken or self.late:
+            return self.broken or self.late
         limits, found = self._limits, self.found
         disagrees = DISAGREES[self._candidate.contract.task]
         says = [

@@ -11,11 +11,14 @@ from pipeline.artifact.manifest import Contract
 from pipeline.clock import ManualClock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.canary import Canary, StreamShare, Turn, serve
+from pipeline.engine.rollout import CanaryLimits, Rollout, Trials
 from pipeline.engine.trial import TrialLimits
-from pipeline.errors import DeviceFull
+from pipeline.errors import ArtifactRefused, DeviceFull
+from pipeline.metrics import Metrics
 from pipeline.sample import Sample
 from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
 from tests.artifacts import LABELS, SPEC, expected_logits
+from tests.unit.engine.test_stage import Elsewhere, begin
 from tests.unit.engine.test_torchscript import SmallEngine
 from tests.watched import frame
 
@@ -136,7 +139,7 @@ def test_a_lack_of_memory_ends_it_and_says_nothing_of_what_it_is() -> None:
 
     shares = Shares()
     assert shares.play(["x"], full)[0] == [1]
-    assert shares.canary.has_no_room
+    assert shares.canary.reason == "no_room"
     assert (shares.canary.verdict, str(shares.canary.judge)) == (
         "bad",
         "no memory for a single frame",
@@ -150,6 +153,15 @@ def test_a_batch_beyond_the_live_deadline_ends_it() -> None:
     shares.takes_s = 0.6
     assert shares.play(["x"], as_active)[0] == [1]
     assert "it took 0.60 s for a batch" in str(shares.canary.judge)
+    assert (shares.canary.verdict, shares.canary.reason) == ("bad", "too_slow")
+
+
+def test_a_batch_beyond_the_live_deadline_without_numbers_is_more_than_slow() -> None:
+    shares = Shares(TrialLimits(200, 0.2, 1.0, sure_frames=200, deadline_s=0.5))
+    shares.takes_s = 0.6
+    shares.play(["x"], lambda rows: np.full((len(rows), 3), np.nan, np.float32))
+    assert shares.canary.reason == "canary"
+    assert "it gave no numbers" in str(shares.canary.judge)
 
 
 def test_one_that_is_slow_is_found_by_its_batches() -> None:
@@ -160,6 +172,7 @@ def test_one_that_is_slow_is_found_by_its_batches() -> None:
     assert shares.canary.verdict == "bad"
     assert str(shares.canary.judge).startswith("it took more than 3 times as long")
     assert shares.canary.judge.found.frames < 200
+    assert shares.canary.reason == "too_slow"
 
 
 def test_time_is_held_to_what_the_active_model_takes_for_as_many_rows() -> None:
@@ -205,6 +218,42 @@ def test_what_fails_in_the_moment_of_its_promotion_goes_out_in_nobodys_name() ->
     assert versions == [1, 2]
     assert np.array_equal(logits_nk[0], expected_logits(ROWS)[1])
     assert np.isnan(logits_nk[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (as_active, "too_slow"),
+        (lambda rows: np.full((len(rows), 3), np.nan, np.float32), "canary"),
+    ],
+)
+def test_a_failure_in_the_moment_of_its_promotion_is_refused_for_what_it_is(
+    answer: Callable[[BatchNhwc], NDArray[np.float32]], reason: str
+) -> None:
+    clock, slot, candidate = ManualClock(), ActiveSlot(model(1)), model(2)
+    stage = begin(Elsewhere(device="cpu"))
+    stage.max_age_s = 0.5
+    trials = Trials(canary=CanaryLimits(0.999999, LIMITS))
+    rollout = Rollout(trials, stage, Metrics().trials, clock, lambda _: None)
+
+    def play(takes_s: float, gives: Callable[[BatchNhwc], NDArray[np.float32]]) -> None:
+        def score(_: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
+            clock.advance(takes_s)
+            return gives(rows_nhwc)
+
+        these, canary = samples(*"xxxx"), slot.canary
+        assert canary is not None
+        serve(slot, canary, Turn(ROWS[:4], these, slot.model, expected_logits(ROWS[:4]), 1), score)
+
+    def until_it_is_good() -> None:
+        for _ in range(50):
+            play(0.001, as_active)
+
+    rollout.run(slot, candidate, until_it_is_good)
+    play(0.6, answer)
+    with pytest.raises(ArtifactRefused, match="in the moment of its promotion") as refused:
+        rollout.promote(slot, candidate)
+    assert refused.value.reason == reason
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])

@@ -298,6 +298,25 @@ def test_most_batches_must_be_quick_enough_and_some_may_be_slow() -> None:
     assert "for 40 of 40 batches" in str(slow)
 
 
+@pytest.mark.parametrize(
+    ("theirs_nk", "only_slow"),
+    [(sure_nk(0.9), True), (sure_nk(0.5), False), (sure_nk(0.9)[:, ::-1], False)],
+)
+@pytest.mark.parametrize("frames", [400, 112])
+def test_only_slow_is_who_gives_the_same_answers(
+    theirs_nk: NDArray[np.float32], only_slow: bool, frames: int
+) -> None:
+    judge = judge_of(frames=frames)
+    for _ in range(7):
+        judge.compare(sure_nk(0.9), theirs_nk)
+    for _ in range(40):
+        judge.note_time(0.1, 0.33)
+    assert judge.verdict == "bad"
+    assert judge.is_only_slow is only_slow
+    judge.compare(sure_nk(0.9), np.full((16, 3), np.nan, np.float32))
+    assert not judge.is_only_slow
+
+
 def test_a_live_deadline_is_the_most_that_a_batch_may_take() -> None:
     judge = judge_of(deadline_s=0.25)
     judge.note_time(0.1, 0.24)
