@@ -14,14 +14,14 @@ from pipeline.batch import bucket_for, live_capacity
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
-from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
+from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.canary import Canary, Turn, serve
 from pipeline.engine.drift_watch import DriftWatch
+from pipeline.engine.halving import refuse_at_once, score_halving
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import answers_of
 from pipeline.engine.trial import Trial
-from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
 from pipeline.types import (
@@ -38,9 +38,6 @@ from pipeline.types import (
 from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
-
-_ROOM_MAY_COME_S = (0.1, 0.4, 1.5)
-"""Pauses before a single frame for which there is no memory is tried again."""
 
 
 class EngineStage:
@@ -168,7 +165,7 @@ class EngineStage:
         by = [model.identity] * len(fresh)
         if canary is not None:
             turn = Turn(rows, fresh, model, logits_nk, infer_s)
-            by = serve(self._active, canary, turn, _score_by)
+            by = serve(self._active, canary, turn, _score_canary_by)
             scored_at, infer_s = self._clock.now(), self._clock.monotonic() - started
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
@@ -229,69 +226,11 @@ def _scored(
     )
 
 
-def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc, classes: int) -> LogitsNk:
-    """Tries a single row again: what is missing may be taken by a model that is made ready, for as
-    long as that takes. A row for which there is no room where there is for others gets NaN.
-
-    Raises:
-        DeviceFull: there was no room, whatever is in the row.
-    """
-    pause = threading.Event()
-    for seconds in _ROOM_MAY_COME_S:
-        pause.wait(seconds)
-        try:
-            return engine.score(row_nhwc)
-        except EngineOutOfMemory as error:
-            log.warning("%s: %s", engine.device, error)
-        except EngineFailed as error:
-            return _failed(error, classes)
-    try:
-        engine.score(np.zeros_like(row_nhwc))
-    except (EngineOutOfMemory, EngineFailed):
-        pass
-    else:
-        return _failed("it takes more memory than the device has", classes)
-    raise DeviceFull(
-        f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
-        " free some, or take another device (engine.device)"
-    )
-
-
 def _score_by(model: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
     classes = len(model.contract.labels)
     return score_halving(model.engine, rows_nhwc, classes, model.most_frames)
 
 
-def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int) -> LogitsNk:
-    """Scores a batch, in halves where it is of more than ``most`` rows (filled for the model before
-    this one), the device has no room for it whole or the network raises.
-
-    A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
-
-    Raises:
-        DeviceFull: there is no room for a single row, nor was for a while.
-        RestartNeeded: the device is lost.
-    """
-    try:
-        if len(rows_nhwc) <= most:
-            return engine.score(rows_nhwc)
-    except EngineOutOfMemory:
-        if len(rows_nhwc) == 1:
-            return _score_when_there_is_room(engine, rows_nhwc, classes)
-    except EngineFailed as error:
-        if len(rows_nhwc) == 1:
-            return _failed(error, classes)
-    half = len(rows_nhwc) // 2
-    parts = (rows_nhwc[:half], rows_nhwc[half:])
-    scored = [score_halving(engine, part, classes, most) for part in parts]
-    has_rows = all(each.shape[:1] == (len(part),) for each, part in zip(scored, parts, strict=True))
-    if not has_rows or len({each.shape[1:] for each in scored}) > 1:
-        # Which row would be whose? Or NaN in one, another shape in the other.
-        scored = [np.full((len(part), classes), np.nan, np.float32) for part in parts]
-    return np.concatenate(scored)
-
-
-def _failed(why: EngineFailed | str, classes: int) -> LogitsNk:
-    """What a frame gets on which the network raised."""
-    log.warning("the network raised an error on a frame: %s", why)
-    return np.full((1, classes), np.nan, np.float32)
+def _score_canary_by(model: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
+    classes, most = len(model.contract.labels), model.most_frames
+    return score_halving(model.engine, rows_nhwc, classes, most, refuse_at_once)
