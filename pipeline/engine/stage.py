@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -38,6 +39,15 @@ from pipeline.types import (
 from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
+
+
+class _Answered(NamedTuple):
+    """A batch's outcomes; and, where the active model gave answers, these for all rows and the
+    samples that they are for."""
+
+    outcomes: list[Outcome]
+    fresh: Sequence[Sample] = ()
+    logits_nk: LogitsNk | None = None
 
 
 class EngineStage:
@@ -112,7 +122,8 @@ class EngineStage:
             self._limit(model)
             started = self._clock.monotonic()
             with self.calls.call("the network"):
-                outcomes = self._score(batch, model, canary, started)
+                answered = self._score(batch, model, canary, started)
+            outcomes = answered.outcomes
             taken_s = self._clock.monotonic() - started
             # A batch that was shed whole says nothing of how long the network takes.
             ran = sum(not isinstance(each, Shed) for each in outcomes)
@@ -121,6 +132,9 @@ class EngineStage:
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
                 self.health.note(model.first_epoch, ran, bad)
                 self._infer_s.observe(taken_s)
+        if self.drift is not None and answered.logits_nk is not None:
+            # After the time was taken, and before the rows belong to other frames.
+            self.drift.offer(model, batch.rows_nhwc, answered.logits_nk, answered.fresh)
         self._observe(batch, outcomes, started)
         self._assembler.recycle(batch, taken_s if ran else None)
         self._outcomes.put(outcomes)
@@ -137,7 +151,7 @@ class EngineStage:
 
     def _score(
         self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float
-    ) -> list[Outcome]:
+    ) -> _Answered:
         now = self._clock.now()
         fresh: list[Sample] = []
         outcomes: list[Outcome] = []
@@ -147,7 +161,7 @@ class EngineStage:
             else:
                 fresh.append(sample)
         if not fresh:
-            return outcomes
+            return _Answered(outcomes)
         rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self.sizes)]
         classes = len(model.contract.labels)
         logits_nk = _score_by(model, rows)
@@ -155,13 +169,12 @@ class EngineStage:
         infer_s = self._clock.monotonic() - started
         if logits_nk.shape != (len(rows), classes):
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
-            return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
+            return _Answered(outcomes + [self._bad(each, detail, scored_at) for each in fresh])
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
             trial.offer(rows, logits_nk, places, infer_s)
-        if self.drift is not None:
-            self.drift.offer(model, rows, logits_nk, fresh)
-        logits_nk, task = logits_nk[places], model.contract.task
+        answers_nk, task = logits_nk, model.contract.task
+        logits_nk = logits_nk[places]  # a copy, in which a canary's stand in their places
         by = [model.identity] * len(fresh)
         if canary is not None:
             turn = Turn(rows, fresh, model, logits_nk, infer_s)
@@ -180,7 +193,7 @@ class EngineStage:
                 outcomes.append(
                     self._bad(sample, "the model gave NaN, infinity or an error", scored_at)
                 )
-        return outcomes
+        return _Answered(outcomes, fresh, answers_nk)
 
     def _bad(self, sample: Sample, detail: str, now: float) -> Rejected:
         return Rejected(sample.frame, "bad_output", detail, now)
