@@ -25,7 +25,8 @@ from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
 ScoreRows: TypeAlias = Callable[[ActiveModel, BatchNhwc], LogitsNk]
 
 _LOOK_AT_FRAMES = 100
-"""After so many frames of other streams alone, one of those becomes the canary's."""
+"""After so many frames of other streams alone, one of those becomes the canary's: so many of each,
+where one was chosen before, which is silent then and not only slower than they are."""
 
 _MOST_REMEMBERED = 4096
 """Streams. Names come from outside; what was forgotten is reckoned again."""
@@ -33,32 +34,46 @@ _MOST_REMEMBERED = 4096
 
 class StreamShare:
     """Which streams are a canary's: those whose hash with ``seed`` falls below ``share``, and at
-    least one. A stream that was chosen stays chosen. All workers choose alike, but for the lone one
-    of a worker that has none below. Owned by: the engine thread."""
+    least one that is alive: where those that were chosen are silent, a further one is. A stream
+    that was chosen stays chosen. All workers choose alike, but for those of a worker that has none
+    below. Owned by: the engine thread."""
 
     def __init__(self, share: float, seed: str) -> None:
         self._share = share
         self._seed = seed.encode()
         self._places: dict[str, float] = {}
-        self._lowest = (1.0, "")
-        self._frames = 0
-        self._lone: str | None = None
+        self._further: set[str] = set()
         self._has_any = False
+        self._others: set[str] = set()
+        self._frames_of_others = 0
 
     def rows(self, samples: Sequence[Sample]) -> list[int]:
         """The places of those samples whose streams are chosen."""
-        share, lone = self._share, self._lone
+        share, further = self._share, self._further
         chosen: list[int] = []
         for row, sample in enumerate(samples):
             stream = sample.frame.stream
-            if self._place(stream) < share or stream == lone:
+            if self._place(stream) < share or stream in further:
                 chosen.append(row)
-        self._has_any = self._has_any or bool(chosen)
-        if not self._has_any:
-            self._frames += len(samples)
-            if self._frames >= _LOOK_AT_FRAMES:
-                self._lone, self._has_any = self._lowest[1], True
+        if chosen:
+            self._has_any = True
+            self._others.clear()
+            self._frames_of_others = 0
+        else:
+            self._look_at_others(samples)
         return chosen
+
+    def _look_at_others(self, samples: Sequence[Sample]) -> None:
+        """Chooses one of them, if they have been alone for long enough."""
+        if len(self._others) < _MOST_REMEMBERED:
+            self._others.update(sample.frame.stream for sample in samples)
+        self._frames_of_others += len(samples)
+        wait = _LOOK_AT_FRAMES * (len(self._others) if self._has_any else 1)
+        if self._frames_of_others >= wait and len(self._further) < _MOST_REMEMBERED:
+            self._further.add(min(self._others, key=lambda each: (self._place(each), each)))
+            self._has_any = True
+            self._others.clear()
+            self._frames_of_others = 0
 
     def _place(self, stream: str) -> float:
         """Where a stream stands between 0 and 1, evenly and for good."""
@@ -70,7 +85,6 @@ class StreamShare:
             if len(self._places) >= _MOST_REMEMBERED:
                 self._places.clear()
             self._places[stream] = place
-            self._lowest = min(self._lowest, (place, stream))
         return place
 
 

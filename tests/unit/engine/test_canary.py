@@ -278,5 +278,31 @@ def test_where_none_falls_below_the_share_one_is_chosen_after_a_while() -> None:
     assert share.rows(more) == chosen
 
 
+def test_where_the_chosen_ones_end_a_further_one_is_chosen_and_none_is_let_go() -> None:
+    share, names = StreamShare(1e-9, "digest"), ["a", "b", "c", "d"]
+    chosen: list[str] = []
+    while names:
+        these = samples(*names)
+        for _ in range(200):
+            rows = share.rows(these)
+        (row,) = rows
+        chosen.append(names.pop(row))  # its camera is switched off
+    assert sorted(chosen) == ["a", "b", "c", "d"]
+    assert share.rows(samples("d", "c", "b", "a")) == [0, 1, 2, 3]
+
+
+def test_a_chosen_one_with_few_frames_is_still_there() -> None:
+    share = StreamShare(1e-9, "digest")
+    these = samples("a", "b", "c", "d")
+    for _ in range(30):
+        chosen = share.rows(these)
+    name = these[chosen[0]].frame.stream
+    others = samples(*(other for other in "abcd" if other != name))
+    for _ in range(100):
+        for _ in range(50):
+            assert share.rows(others) == []
+        assert share.rows(these) == chosen
+
+
 def test_names_that_are_no_utf_8_are_streams_as_well() -> None:
     assert StreamShare(0.999999, "digest").rows(samples("\udcff", "", "\x00")) == [0, 1, 2]
