@@ -46,7 +46,7 @@ class Findings(NamedTuple):
 
 _LEAST_FRAMES = 100
 """Before these nothing is said of classes; and so many frames that the active model has no numbers
-for, and the candidate has, speak for it alone."""
+for, and the candidate has, speak for it alone, where they are most of all frames."""
 
 _MOST_WITHOUT_ROOM = 3
 
@@ -144,7 +144,7 @@ class Judge:
         first ones of a stream are much alike."""
         if self.broken or self.late:
             return "bad"
-        if self._rescued >= _LEAST_FRAMES:
+        if self._rescued >= max(_LEAST_FRAMES, self._above.frames + 1):
             return "good"
         if not self._has_seen_enough:
             return "goes on"

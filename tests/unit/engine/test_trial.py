@@ -111,6 +111,17 @@ def test_a_candidate_is_good_where_the_active_model_has_no_numbers() -> None:
     assert trial.verdict == "good"
 
 
+def test_a_few_frames_without_numbers_do_not_speak_for_a_candidate_that_differs() -> None:
+    judge = judge_of(frames=1600, max_disagreement=0.05)
+    ours_nk = sure_nk(0.9)
+    ours_nk[:8] = np.nan
+    for _ in range(14):
+        judge.compare(ours_nk, sure_nk(0.9)[:, ::-1])
+    assert judge.verdict == "bad"  # of 224 frames 112 differ, and for 112 there was no answer
+    judge.compare(np.full((16, 3), np.nan, np.float32), sure_nk(0.9))
+    assert judge.verdict == "good"
+
+
 def test_a_frame_on_which_both_raise_speaks_for_neither() -> None:
     ours_nk = expected_logits(ROWS)
     ours_nk[3] = np.nan
