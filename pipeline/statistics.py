@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from pipeline.opencv import cv2
 from pipeline.types import BatchNhwc, LogitsNk
 
+_LEAST_WIDTH, _MOST_WIDTH = 1e-6, 1e9
+"""Of all bins together: what they may hold is far within, and no arithmetic with a width overflows.
+Manifests may come from strangers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bins:
     """``count`` bins of equal width from ``low`` to ``high``; what lies outside is in the end ones.
 
     Raises:
-        ValueError: there is none, or ``high`` isn't above ``low``.
+        ValueError: there is none, ``high`` isn't above ``low``, or they are too narrow or too wide
+            to count in.
     """
 
     low: float
@@ -30,8 +35,11 @@ class Bins:
     count: int
 
     def __post_init__(self) -> None:
-        if self.count < 1 or not self.high > self.low:
-            raise ValueError(f"{self} has no bins, expected one or more from low up to high")
+        if self.count < 1 or not _LEAST_WIDTH <= self.high - self.low <= _MOST_WIDTH:
+            raise ValueError(
+                f"{self} has no bins, expected one or more from low up to high, "
+                f"{_LEAST_WIDTH:g} to {_MOST_WIDTH:g} apart"
+            )
 
     def counts(self, values_n: NDArray[np.floating]) -> NDArray[np.int64]:
         """How many of ``values_n`` are in each bin, ``[count]``; those that aren't finite in none.

@@ -145,7 +145,8 @@ class Gate:
 
         Raises:
             ArtifactRefused: see ``Registry.publish``.
-            PublishRefused: an incumbent can't be compared, through no fault of its own.
+            PublishRefused: an incumbent can't be compared, through no fault of its own. Nothing is
+                written; where it came in between, it is the ``Gated``'s refusal.
         """
         registry, name, aliases = self.target.registry, self.target.name, self.target.aliases
         standing = {alias: registry.standing(name, alias) for alias in aliases}
@@ -158,8 +159,12 @@ class Gate:
             notes[GATE_NOTE] = "; ".join(str(each) for each in self._all)
         manifest = registry.publish(replace(self.draft, notes=notes), (), self.target.key)
         for alias, since in standing.items():
-            if not self._advance(alias, since, manifest.version):
-                what = f"{name}@{manifest.version} is published and {alias} doesn't move to it"
+            what = f"{name}@{manifest.version} is published and {alias} doesn't move to it"
+            try:
+                has_moved = self._advance(alias, since, manifest.version)
+            except PublishRefused as refused:  # of what another publisher put there in between
+                return Gated(self._all, manifest, f"{what}: {refused}")
+            if not has_moved:
                 return Gated(self._all, manifest, f"{what}: it is {self._refusal()}")
         return Gated(self._all, manifest)
 

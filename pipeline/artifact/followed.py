@@ -17,8 +17,9 @@ from pipeline.errors import ArtifactRefused
 
 log = logging.getLogger(__name__)
 
-_MOST_LOWER = 10
-"""Versions that are looked at when a worker starts: each is read whole."""
+_MOST_READ = 10
+"""Versions below a refused one that are read whole when a worker starts. Of the others a look at
+the manifest says enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class Followed:
     def first(self) -> Artifact:
         """The version to begin with: the one that it stands for now. Where that is an alias and the
         version was refused before, the newest one below that wasn't and has the same contract.
+        The alias's own version must be no older than one that was taken; what is below must only be
+        signed, where that is asked for.
 
         Raises:
             ArtifactRefused: see ``read``; ``quarantined``: there is none.
@@ -85,22 +88,44 @@ class Followed:
         if not why or not self.is_alias:
             return artifact
         what = f"{self.name}@{manifest.version} was refused before ({why})"
-        lower = [each for each in self.registry.versions(self.name) if each < manifest.version]
-        for version in sorted(lower, reverse=True)[:_MOST_LOWER]:
-            try:
-                below = self.read(version)
-                check_compatible(below.manifest.contract, manifest.contract)
-            except ArtifactRefused as error:
-                log.warning("%s@%d can't take its place: %s", self.name, version, error)
-                continue
-            if not self.quarantine.why(below.manifest.content):
-                log.warning("%s: version %d scores in its place", what, version)
-                return below
+        if below := self._below(manifest):
+            log.warning("%s: version %d scores in its place", what, below.manifest.version)
+            return below
         raise ArtifactRefused(
             "quarantined",
             f"{what}, and no version below it can take its place: move the alias to a good one, or "
             "delete what is said of it there",
         )
+
+    def _below(self, refused: Manifest) -> Artifact | None:
+        """What may score in its place. It is older than what was taken, as with a rollback, so the
+        sequence isn't asked: the alias's own version has passed it. Signed it must be."""
+        lower = [each for each in self.registry.versions(self.name) if each < refused.version]
+        read = 0
+        for version in sorted(lower, reverse=True):
+            try:
+                if not self._may_replace(self.registry.manifest(self.name, version), refused):
+                    continue
+                read += 1
+                below = self.registry.read(self.name, version)
+                if self._may_replace(below.manifest, refused):  # it was read anew
+                    return below
+            except ArtifactRefused as error:
+                log.warning("%s@%d can't take its place: %s", self.name, version, error)
+            if read >= _MOST_READ:
+                break
+        return None
+
+    def _may_replace(self, manifest: Manifest, refused: Manifest) -> bool:
+        """Whether it wasn't refused itself.
+
+        Raises:
+            ArtifactRefused: ``incompatible``: it has another contract.
+        """
+        if self.quarantine.why(manifest.content):
+            return False
+        check_compatible(manifest.contract, refused.contract)
+        return True
 
     def check(self, manifest: Manifest) -> None:
         """Checks that no newer version was taken before.

@@ -11,7 +11,10 @@ from pipeline.statistics import Bins, InputTally, ScoreTally, Tally
 
 _MOST_BINS = 1000
 
-_Count = Annotated[int, Field(ge=0)]
+_MOST_SAMPLES = 2**53
+"""What a float holds exactly: counts are divided, and a manifest may be a stranger's."""
+
+_Count = Annotated[int, Field(ge=0, le=_MOST_SAMPLES)]
 
 
 class _Strict(BaseModel):
@@ -27,9 +30,8 @@ class Histogram(_Strict):
     counts: tuple[_Count, ...] = Field(min_length=1, max_length=_MOST_BINS)
 
     @model_validator(mode="after")
-    def _has_width(self) -> Histogram:
-        if not self.high > self.low:
-            raise ValueError("a histogram's high must be above its low")
+    def _has_bins(self) -> Histogram:
+        _ = self.bins  # raises where there are none
         return self
 
     @property
@@ -63,7 +65,7 @@ class ScoreReference(_Strict):
 class Reference(_Strict):
     """Of held-out data. ``scores`` is None where the network doesn't name one class in K."""
 
-    samples: int = Field(ge=1)
+    samples: int = Field(ge=1, le=_MOST_SAMPLES)
     inputs: InputReference
     scores: ScoreReference | None = None
 

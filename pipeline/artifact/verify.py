@@ -8,6 +8,7 @@ from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory, no_room
 from pipeline.errors import ArtifactRefused
+from pipeline.preprocess import PreprocessSpec
 from pipeline.types import LogitsNk
 
 
@@ -42,10 +43,11 @@ def _label_difference(candidate: tuple[str, ...], active: tuple[str, ...]) -> st
 
 
 def _preprocess_difference(candidate: Contract, active: Contract) -> str:
-    got, expected = candidate.preprocess.model_dump(), active.preprocess.model_dump()
-    fields = [
-        f"{key} {got[key]!r} for {expected[key]!r}" for key in got if got[key] != expected[key]
-    ]
+    fields: list[str] = []
+    for key in PreprocessSpec.model_fields:  # a dump leaves out what is as usual
+        got, expected = getattr(candidate.preprocess, key), getattr(active.preprocess, key)
+        if got != expected:
+            fields.append(f"{key} {got!r} for {expected!r}")
     return f"preprocessing differs ({', '.join(fields) or 'its digest'})"
 
 

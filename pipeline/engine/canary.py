@@ -25,7 +25,8 @@ from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
 ScoreRows: TypeAlias = Callable[[ActiveModel, BatchNhwc], LogitsNk]
 
 _LOOK_AT_FRAMES = 100
-"""After so many frames of other streams alone, one of those becomes the canary's."""
+"""After so many frames of other streams alone, one of those becomes the canary's: so many of each,
+where one was chosen before, which is silent then and not only slower than they are."""
 
 _MOST_REMEMBERED = 4096
 """Streams. Names come from outside; what was forgotten is reckoned again."""
@@ -33,32 +34,46 @@ _MOST_REMEMBERED = 4096
 
 class StreamShare:
     """Which streams are a canary's: those whose hash with ``seed`` falls below ``share``, and at
-    least one. A stream that was chosen stays chosen. All workers choose alike, but for the lone one
-    of a worker that has none below. Owned by: the engine thread."""
+    least one that is alive: where those that were chosen are silent, a further one is. A stream
+    that was chosen stays chosen. All workers choose alike, but for those of a worker that has none
+    below. Owned by: the engine thread."""
 
     def __init__(self, share: float, seed: str) -> None:
         self._share = share
         self._seed = seed.encode()
         self._places: dict[str, float] = {}
-        self._lowest = (1.0, "")
-        self._frames = 0
-        self._lone: str | None = None
+        self._further: set[str] = set()
         self._has_any = False
+        self._others: set[str] = set()
+        self._frames_of_others = 0
 
     def rows(self, samples: Sequence[Sample]) -> list[int]:
         """The places of those samples whose streams are chosen."""
-        share, lone = self._share, self._lone
+        share, further = self._share, self._further
         chosen: list[int] = []
         for row, sample in enumerate(samples):
             stream = sample.frame.stream
-            if self._place(stream) < share or stream == lone:
+            if self._place(stream) < share or stream in further:
                 chosen.append(row)
-        self._has_any = self._has_any or bool(chosen)
-        if not self._has_any:
-            self._frames += len(samples)
-            if self._frames >= _LOOK_AT_FRAMES:
-                self._lone, self._has_any = self._lowest[1], True
+        if chosen:
+            self._has_any = True
+            self._others.clear()
+            self._frames_of_others = 0
+        else:
+            self._look_at_others(samples)
         return chosen
+
+    def _look_at_others(self, samples: Sequence[Sample]) -> None:
+        """Chooses one of them, if they have been alone for long enough."""
+        if len(self._others) < _MOST_REMEMBERED:
+            self._others.update(sample.frame.stream for sample in samples)
+        self._frames_of_others += len(samples)
+        wait = _LOOK_AT_FRAMES * (len(self._others) if self._has_any else 1)
+        if self._frames_of_others >= wait and len(self._further) < _MOST_REMEMBERED:
+            self._further.add(min(self._others, key=lambda each: (self._place(each), each)))
+            self._has_any = True
+            self._others.clear()
+            self._frames_of_others = 0
 
     def _place(self, stream: str) -> float:
         """Where a stream stands between 0 and 1, evenly and for good."""
@@ -70,7 +85,6 @@ class StreamShare:
             if len(self._places) >= _MOST_REMEMBERED:
                 self._places.clear()
             self._places[stream] = place
-            self._lowest = min(self._lowest, (place, stream))
         return place
 
 
@@ -103,7 +117,7 @@ class Canary:
         self.judge = Judge(candidate, limits)
         self.verdict: Verdict = "goes on"
         self.seen = Comparison()
-        self.has_no_room = False
+        self._has_no_room = False
         self.decided = threading.Event()
         self._limits = limits
         self._streams = StreamShare(share, candidate.identity.sha256)
@@ -111,6 +125,13 @@ class Canary:
         self._clock = clock
         shape_hwc = candidate.contract.preprocess.sample_shape_hwc
         self._rows_nhwc: BatchNhwc = np.zeros((sizes[-1], *shape_hwc), np.uint8)
+
+    @property
+    def reason(self) -> str:
+        """Why it is refused, where it is."""
+        if self._has_no_room:
+            return "no_room"
+        return "too_slow" if self.judge.is_only_slow else "canary"
 
     def rows(self, turn: Turn) -> list[int]:
         """The places of those of its samples that are the candidate's."""
@@ -131,14 +152,15 @@ class Canary:
         try:
             theirs_nk = score(self.candidate, part_nhwc)
         except DeviceFull as error:
-            self.has_no_room = True
+            self._has_no_room = True
             self.judge.broken = str(error)
             self._decide()
             return None
-        self._compare(turn.logits_nk[rows], theirs_nk)
+        if self.judge.has_shape(theirs_nk, size):
+            self._compare(turn.logits_nk[rows], theirs_nk[: len(rows)])
         self._note_time(turn, size, self._clock.monotonic() - began)
         self._decide()
-        return None if self.judge.broken else theirs_nk[: len(rows)]
+        return None if self.judge.broken or self.judge.late else theirs_nk[: len(rows)]
 
     def _decide(self) -> None:
         """Here and not by who asks: between two batches all numbers are of the same frames."""
@@ -147,16 +169,15 @@ class Canary:
             self.decided.set()
 
     def _compare(self, ours_nk: LogitsNk, theirs_nk: LogitsNk) -> None:
-        if self.judge.has_shape(theirs_nk):
-            found = self.judge.compare(ours_nk, theirs_nk[: len(ours_nk)])
-            self.seen = Comparison(self.seen.agree + found.agree, self.seen.differ + found.differ)
+        found = self.judge.compare(ours_nk, theirs_nk)
+        self.seen = Comparison(self.seen.agree + found.agree, self.seen.differ + found.differ)
 
     def _note_time(self, turn: Turn, size: int, taken_s: float) -> None:
         usual_s = turn.taken_s * _times_as_long(turn.active, size, len(turn.rows_nhwc))
         self.judge.note_time(usual_s, taken_s)
         deadline_s = self._limits.deadline_s
-        if deadline_s is not None and taken_s > deadline_s and not self.judge.broken:
-            self.judge.broken = (
+        if deadline_s is not None and taken_s > deadline_s:
+            self.judge.late = (
                 f"it took {taken_s:.2f} s for a batch, and frames are stale after {deadline_s:g} s"
             )
 

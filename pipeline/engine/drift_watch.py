@@ -6,6 +6,9 @@ drift by the mere fact that there are few scenes. So each stream gives one in so
 
 from __future__ import annotations
 
+import heapq
+import logging
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
@@ -22,10 +25,18 @@ from pipeline.sample import Sample
 from pipeline.statistics import input_statistics
 from pipeline.types import BatchNhwc, LogitsNk
 
+log = logging.getLogger(__name__)
+
 STATISTICS = ("brightness", "contrast", "sharpness", "confidence", "labels")
 
 _LOOK_EVERY_S = 0.25
+_MOST_AT_ONCE = 2
+"""Frames that are looked at between two batches: the engine waits so long."""
+
 _COMPARE_EVERY = 10
+_COMPARE_EVERY_S = 1.0
+"""Of the two, what comes later: a comparison takes as long as the window is large."""
+
 _MOST_STREAMS = 10_000
 """Whose last moment is remembered; with more, all begin anew."""
 
@@ -62,6 +73,7 @@ class DriftWatch:
         self._last_mono_s: dict[str, float] = {}
         self._look_mono_s = 0.0
         self._since_compared = 0
+        self._compare_mono_s = 0.0
         self._reference: Reference | None = None
         self._epoch = 0
         self._shown: set[str] = set()
@@ -76,37 +88,62 @@ class DriftWatch:
     ) -> None:
         """Looks at those frames of a batch whose streams are due, on the calling thread.
 
+        Raises nothing: where a reference can't be compared with, it is let go and that is said.
         ``rows_nhwc`` are the batch's, ``logits_nk`` [N, K] what ``model`` says of each row,
         ``samples`` those that were scored. Mostly it costs one look at the clock.
         """
+        try:
+            self._offer(model, rows_nhwc, logits_nk, samples)
+        except Exception as error:  # noqa: BLE001  (statistics never stop scoring)
+            what = f"{model.identity.name}@{model.identity.version}"
+            log.error("%s can't be compared with its reference, drift is unknown: %r", what, error)
+            self._begin(model.first_epoch, None)
+
+    def _offer(
+        self,
+        model: ActiveModel,
+        rows_nhwc: BatchNhwc,
+        logits_nk: LogitsNk,
+        samples: Sequence[Sample],
+    ) -> None:
         now = self._clock.monotonic()
         if model.first_epoch != self._epoch:
             self._begin(model.first_epoch, model.reference)
         if self._reference is None or now < self._look_mono_s:
             return
         self._look_mono_s = now + min(_LOOK_EVERY_S, self._every_s)
-        due = [each.row for each in samples if self._is_due(each.frame.stream, now)]
+        due = self._due(samples, now)
         if due:
-            self._look(rows_nhwc[due], logits_nk[due], self._reference)
+            self._look(rows_nhwc[due], logits_nk[due])
+        if self._since_compared >= _COMPARE_EVERY and now >= self._compare_mono_s:
+            self._since_compared, self._compare_mono_s = 0, now + _COMPARE_EVERY_S
+            self._show(compare(self._seen, self._reference))
 
     def _begin(self, epoch: int, reference: Reference | None) -> None:
         self._epoch, self._reference = epoch, reference
         self._seen.clear()
         self._since_compared = 0
+        self._compare_mono_s = 0.0
         self._show(_NOTHING)
 
-    def _is_due(self, stream: str, now: float) -> bool:
-        last = self._last_mono_s.get(stream)
-        if last is not None and now < last + self._every_s:
-            return False
-        if len(self._last_mono_s) >= _MOST_STREAMS and last is None:
-            self._last_mono_s.clear()
-        self._last_mono_s[stream] = now
-        return True
+    def _due(self, samples: Sequence[Sample], now: float) -> list[int]:
+        """The rows that are looked at now, of those whose streams are due: who waits longest."""
+        waits: dict[str, tuple[float, int]] = {}
+        for sample in samples:
+            stream = sample.frame.stream
+            last = self._last_mono_s.get(stream, -math.inf)
+            if now >= last + self._every_s:
+                waits[stream] = (last, sample.row)
+        first = heapq.nsmallest(_MOST_AT_ONCE, waits, key=waits.__getitem__)
+        for stream in first:
+            if len(self._last_mono_s) >= _MOST_STREAMS and stream not in self._last_mono_s:
+                self._last_mono_s.clear()
+            self._last_mono_s[stream] = now
+        return [waits[stream][1] for stream in first]
 
-    def _look(self, rows_nhwc: BatchNhwc, logits_nk: LogitsNk, reference: Reference) -> None:
+    def _look(self, rows_nhwc: BatchNhwc, logits_nk: LogitsNk) -> None:
         looks = input_statistics(rows_nhwc)
-        if reference.scores is None:
+        if self._reference is None or self._reference.scores is None:
             confidence_n = np.full(len(rows_nhwc), np.nan)
             label_n = np.full(len(rows_nhwc), -1)
         else:
@@ -122,9 +159,6 @@ class DriftWatch:
             )
         )
         self._since_compared += len(rows_nhwc)
-        if self._since_compared >= _COMPARE_EVERY:
-            self._since_compared = 0
-            self._show(compare(self._seen, reference))
 
     def _show(self, state: DriftState) -> None:
         for statistic in self._shown - state.moved.keys():

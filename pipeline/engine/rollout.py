@@ -70,6 +70,7 @@ class Rollout:
         self._stage = stage
         self._clock = clock
         self.report = TrialReport(metrics, clock)
+        self._canary: Canary | None = None
         self._shadow = Shadow(stage, self.report, clock, wait)
 
     def run(
@@ -81,8 +82,8 @@ class Rollout:
         ``StopRequested``.
 
         Raises:
-            ArtifactRefused: ``shadow``, ``canary``: it isn't fit; ``no_room``: there is no memory
-                for it beside the active model.
+            ArtifactRefused: ``shadow``, ``canary``: it isn't fit; ``too_slow``: it is that alone;
+                ``no_room``: there is no memory for it beside the active model.
             RestartNeeded: the device is lost.
         """
         deadline_s = self._stage.max_age_s
@@ -92,26 +93,30 @@ class Rollout:
             found.append(self._shadow.run(candidate, limits, check_wanted))
         if (wanted := self._trials.canary) is not None:
             limits = replace(wanted.trial, deadline_s=deadline_s)
-            canary = Canary(candidate, limits, wanted.share, self._stage.sizes, self._clock)
+            sizes = self._stage.sizes
+            canary = Canary(candidate, limits, wanted.share, sizes, self._clock)
             log.info(
                 "%s scores %.0f%% of the streams, at least one, as a canary",
                 *(candidate.identity.title, 100 * wanted.share),
             )
             found.append("as a canary " + self._as_canary(slot, canary, check_wanted))
+            self._canary = canary
         return "; ".join(found)
 
     def promote(self, slot: ActiveSlot, candidate: ActiveModel) -> None:
         """Makes it the active model: from the next batch on it scores all streams.
 
         Raises:
-            ArtifactRefused: ``canary``: it failed after its verdict, on the very last batch.
+            ArtifactRefused: ``canary``, ``too_slow``, ``no_room``: it failed after its verdict, on
+                the very last batch.
         """
+        canary, self._canary = self._canary, None  # it isn't kept longer than its model
         try:
             slot.exchange(candidate)
         except ValueError as cause:
             what = candidate.identity.title
             why = f"{what} isn't fit as a canary: it failed in the moment of its promotion"
-            raise ArtifactRefused("canary", why) from cause
+            raise ArtifactRefused(canary.reason if canary else "canary", why) from cause
 
     def _as_canary(self, slot: ActiveSlot, canary: Canary, check_wanted: Callable[[], None]) -> str:
         """Has it score its streams until there is a verdict. Without frames there is none."""
@@ -123,8 +128,7 @@ class Rollout:
             self._watch(canary, check_wanted)
             end = "good" if canary.verdict == "good" else "bad"
             if end == "bad":
-                reason = "no_room" if canary.has_no_room else "canary"
-                raise ArtifactRefused(reason, f"{what} isn't fit as a canary: {judge}")
+                raise ArtifactRefused(canary.reason, f"{what} isn't fit as a canary: {judge}")
         except StopRequested as why:
             log.info("%s ends as a canary without a verdict (%s): %s", what, why, judge)
             raise

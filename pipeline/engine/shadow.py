@@ -44,8 +44,9 @@ class Shadow:
         ``StopRequested``.
 
         Raises:
-            ArtifactRefused: ``shadow``: it disagrees too often, is too unsure or too slow, or its
-                outputs are bad; ``no_room``: there is no memory for it beside the active model.
+            ArtifactRefused: ``shadow``: it disagrees too often or is too unsure, or its outputs
+                are bad; ``too_slow``: it is that alone; ``no_room``: there is no memory for it
+                beside the active model.
             RestartNeeded: the device is lost.
         """
         what = candidate.identity.title
@@ -64,7 +65,8 @@ class Shadow:
             self._stage.trial = None
             self._report.end(trial.judge, end)
         if end == "bad":
-            raise ArtifactRefused("shadow", f"{what} isn't fit in the shadow: {trial}")
+            reason = "too_slow" if trial.judge.is_only_slow else "shadow"
+            raise ArtifactRefused(reason, f"{what} isn't fit in the shadow: {trial}")
         log.info("%s has run in the shadow: %s", what, trial)
         return str(trial)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -14,14 +15,14 @@ from pipeline.batch import bucket_for, live_capacity
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
-from pipeline.engine.base import Engine, EngineFailed, EngineOutOfMemory
+from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.canary import Canary, Turn, serve
 from pipeline.engine.drift_watch import DriftWatch
+from pipeline.engine.halving import refuse_at_once, score_halving
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import answers_of
 from pipeline.engine.trial import Trial
-from pipeline.errors import DeviceFull
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
 from pipeline.types import (
@@ -39,8 +40,14 @@ from pipeline.watchdog import CallWatch
 
 log = logging.getLogger(__name__)
 
-_ROOM_MAY_COME_S = (0.1, 0.4, 1.5)
-"""Pauses before a single frame for which there is no memory is tried again."""
+
+class _Answered(NamedTuple):
+    """A batch's outcomes; and, where the active model gave answers, these for all rows and the
+    samples that they are for."""
+
+    outcomes: list[Outcome]
+    fresh: Sequence[Sample] = ()
+    logits_nk: LogitsNk | None = None
 
 
 class EngineStage:
@@ -115,7 +122,8 @@ class EngineStage:
             self._limit(model)
             started = self._clock.monotonic()
             with self.calls.call("the network"):
-                outcomes = self._score(batch, model, canary, started)
+                answered = self._score(batch, model, canary, started)
+            outcomes = answered.outcomes
             taken_s = self._clock.monotonic() - started
             # A batch that was shed whole says nothing of how long the network takes.
             ran = sum(not isinstance(each, Shed) for each in outcomes)
@@ -124,6 +132,9 @@ class EngineStage:
                 self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
                 self.health.note(model.first_epoch, ran, bad)
                 self._infer_s.observe(taken_s)
+        if self.drift is not None and answered.logits_nk is not None:
+            # After the time was taken, and before the rows belong to other frames.
+            self.drift.offer(model, batch.rows_nhwc, answered.logits_nk, answered.fresh)
         self._observe(batch, outcomes, started)
         self._assembler.recycle(batch, taken_s if ran else None)
         self._outcomes.put(outcomes)
@@ -140,7 +151,7 @@ class EngineStage:
 
     def _score(
         self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float
-    ) -> list[Outcome]:
+    ) -> _Answered:
         now = self._clock.now()
         fresh: list[Sample] = []
         outcomes: list[Outcome] = []
@@ -150,7 +161,7 @@ class EngineStage:
             else:
                 fresh.append(sample)
         if not fresh:
-            return outcomes
+            return _Answered(outcomes)
         rows = batch.rows_nhwc[: bucket_for(batch.rows_used, self.sizes)]
         classes = len(model.contract.labels)
         logits_nk = _score_by(model, rows)
@@ -158,17 +169,16 @@ class EngineStage:
         infer_s = self._clock.monotonic() - started
         if logits_nk.shape != (len(rows), classes):
             detail = f"the model gave {logits_nk.shape}, expected {(len(rows), classes)}"
-            return outcomes + [self._bad(sample, detail, scored_at) for sample in fresh]
+            return _Answered(outcomes + [self._bad(each, detail, scored_at) for each in fresh])
         places = [sample.row for sample in fresh]
         if (trial := self.trial) is not None:
             trial.offer(rows, logits_nk, places, infer_s)
-        if self.drift is not None:
-            self.drift.offer(model, rows, logits_nk, fresh)
-        logits_nk, task = logits_nk[places], model.contract.task
+        answers_nk, task = logits_nk, model.contract.task
+        logits_nk = logits_nk[places]  # a copy, in which a canary's stand in their places
         by = [model.identity] * len(fresh)
         if canary is not None:
             turn = Turn(rows, fresh, model, logits_nk, infer_s)
-            by = serve(self._active, canary, turn, _score_by)
+            by = serve(self._active, canary, turn, _score_canary_by)
             scored_at, infer_s = self._clock.now(), self._clock.monotonic() - started
         finite = set(np.flatnonzero(np.isfinite(logits_nk).all(axis=1)).tolist())
         with np.errstate(invalid="ignore"):
@@ -183,7 +193,7 @@ class EngineStage:
                 outcomes.append(
                     self._bad(sample, "the model gave NaN, infinity or an error", scored_at)
                 )
-        return outcomes
+        return _Answered(outcomes, fresh, answers_nk)
 
     def _bad(self, sample: Sample, detail: str, now: float) -> Rejected:
         return Rejected(sample.frame, "bad_output", detail, now)
@@ -229,67 +239,11 @@ def _scored(
     )
 
 
-def _score_when_there_is_room(engine: Engine, row_nhwc: BatchNhwc, classes: int) -> LogitsNk:
-    """Tries a single row again: what is missing may be taken by a model that is made ready, for as
-    long as that takes. A row for which there is no room where there is for others gets NaN.
-
-    Raises:
-        DeviceFull: there was no room, whatever is in the row.
-    """
-    pause = threading.Event()
-    for seconds in _ROOM_MAY_COME_S:
-        pause.wait(seconds)
-        try:
-            return engine.score(row_nhwc)
-        except EngineOutOfMemory as error:
-            log.warning("%s: %s", engine.device, error)
-        except EngineFailed as error:
-            return _failed(error, classes)
-    try:
-        engine.score(np.zeros_like(row_nhwc))
-    except (EngineOutOfMemory, EngineFailed):
-        pass
-    else:
-        return _failed("it takes more memory than the device has", classes)
-    raise DeviceFull(
-        f"{engine.device} has had no memory for a single frame for {sum(_ROOM_MAY_COME_S):g} s:"
-        " free some, or take another device (engine.device)"
-    )
-
-
 def _score_by(model: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
     classes = len(model.contract.labels)
     return score_halving(model.engine, rows_nhwc, classes, model.most_frames)
 
 
-def score_halving(engine: Engine, rows_nhwc: BatchNhwc, classes: int, most: int) -> LogitsNk:
-    """Scores a batch, in halves where it is of more than ``most`` rows (filled for the model before
-    this one), the device has no room for it whole or the network raises.
-
-    A single row on which the network raises gets NaN: one bad frame can't spoil its neighbours.
-
-    Raises:
-        DeviceFull: there is no room for a single row, nor was for a while.
-        RestartNeeded: the device is lost.
-    """
-    try:
-        if len(rows_nhwc) <= most:
-            return engine.score(rows_nhwc)
-    except EngineOutOfMemory:
-        if len(rows_nhwc) == 1:
-            return _score_when_there_is_room(engine, rows_nhwc, classes)
-    except EngineFailed as error:
-        if len(rows_nhwc) == 1:
-            return _failed(error, classes)
-    half = len(rows_nhwc) // 2
-    parts = (rows_nhwc[:half], rows_nhwc[half:])
-    scored = [score_halving(engine, part, classes, most) for part in parts]
-    if len({each.shape[1:] for each in scored}) > 1:  # NaN in one, another shape in the other
-        scored = [np.full((len(part), classes), np.nan, np.float32) for part in parts]
-    return np.concatenate(scored)
-
-
-def _failed(why: EngineFailed | str, classes: int) -> LogitsNk:
-    """What a frame gets on which the network raised."""
-    log.warning("the network raised an error on a frame: %s", why)
-    return np.full((1, classes), np.nan, np.float32)
+def _score_canary_by(model: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
+    classes, most = len(model.contract.labels), model.most_frames
+    return score_halving(model.engine, rows_nhwc, classes, most, refuse_at_once)

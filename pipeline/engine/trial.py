@@ -46,7 +46,7 @@ class Findings(NamedTuple):
 
 _LEAST_FRAMES = 100
 """Before these nothing is said of classes; and so many frames that the active model has no numbers
-for, and the candidate has, speak for it alone."""
+for, and the candidate has, speak for it alone, where they are most of all frames."""
 
 _MOST_WITHOUT_ROOM = 3
 
@@ -83,7 +83,8 @@ class TrialLimits:
 
 
 class Judge:
-    """Holds a candidate's outputs against the active model's for the same frames.
+    """Holds a candidate's outputs against the active model's for the same frames. ``broken`` says
+    what ends it at once for what it is, ``late`` for its time.
 
     Owned by: the thread that compares; what was found may be read from any.
     """
@@ -98,13 +99,15 @@ class Judge:
         self._slow = Bet(_MOST_SLOW_BATCHES, each)
         self._rescued = 0
         self.broken = ""
+        self.late = ""
 
-    def has_shape(self, logits_nk: LogitsNk) -> bool:
-        """Whether these outputs have the shape that was promised; else it is broken."""
-        expected = (len(logits_nk), len(self._candidate.contract.labels))
+    def has_shape(self, logits_nk: LogitsNk, rows: int) -> bool:
+        """Whether these outputs for so many rows have the shape that was promised; else it is
+        broken, and no row of them is anybody's."""
+        expected = (rows, len(self._candidate.contract.labels))
         if logits_nk.shape != expected:
-            self.broken = f"it gave {logits_nk.shape}, expected {expected}"
-        return not self.broken
+            self.broken = self.broken or f"it gave {logits_nk.shape}, expected {expected}"
+        return logits_nk.shape == expected
 
     def compare(self, ours_nk: LogitsNk, theirs_nk: LogitsNk, error: str = "") -> Comparison:
         """Takes note of what the active model and the candidate made of the same frames.
@@ -139,20 +142,42 @@ class Judge:
     def verdict(self) -> Verdict:
         """What is known now. Outputs that are none decide at once, all else after some frames: the
         first ones of a stream are much alike."""
-        if self.broken:
+        if self.broken or self.late:
             return "bad"
-        if self._rescued >= _LEAST_FRAMES:
+        if self._rescued >= max(_LEAST_FRAMES, self._above.frames + 1):
             return "good"
-        limits, found = self._limits, self.found
-        if found.frames < min(_LEAST_FRAMES, limits.frames):
+        if not self._has_seen_enough:
             return "goes on"
-        if self._above.is_won or self._drop.is_won or self._slow.is_won:
+        if self._differs or self._is_slow:
             return "bad"
-        is_within = not any(self._exceeded)
-        if found.frames >= limits.frames:
-            return "good" if is_within else "bad"
-        is_sure = self._below.is_won and found.frames >= limits.sure_frames
-        return "good" if is_sure and is_within else "goes on"
+        if self._is_at_its_end:
+            return "good"
+        is_sure = self._below.is_won and self._above.frames >= self._limits.sure_frames
+        return "good" if is_sure and not any(self._exceeded) else "goes on"
+
+    @property
+    def is_only_slow(self) -> bool:
+        """Whether a bad verdict is for its time alone: the machine may be the cause of that, and
+        another day it may be quick enough."""
+        return not self.broken and not (self._has_seen_enough and self._differs)
+
+    @property
+    def _has_seen_enough(self) -> bool:
+        return self._above.frames >= min(_LEAST_FRAMES, self._limits.frames)
+
+    @property
+    def _is_at_its_end(self) -> bool:
+        return self._above.frames >= self._limits.frames
+
+    @property
+    def _differs(self) -> bool:
+        disagrees, is_unsure, _ = self._exceeded
+        at_the_end = self._is_at_its_end and (disagrees or is_unsure)
+        return self._above.is_won or self._drop.is_won or at_the_end
+
+    @property
+    def _is_slow(self) -> bool:
+        return self._slow.is_won or (self._is_at_its_end and self._exceeded[2])
 
     @property
     def found(self) -> Findings:
@@ -171,8 +196,8 @@ class Judge:
 
     def __str__(self) -> str:
         """What was found, what it exceeds first."""
-        if self.broken:
-            return self.broken
+        if self.broken or self.late:
+            return self.broken or self.late
         limits, found = self._limits, self.found
         disagrees = DISAGREES[self._candidate.contract.task]
         says = [
@@ -268,20 +293,23 @@ class Trial:
                 raise no_room("it beside the model that scores", device) from error
             return Comparison()
         self._without_room = 0
-        if not all(self.judge.has_shape(each) for each in scored):
+        if self.judge.broken:
             return Comparison()
         theirs_nk, ours_nk = np.concatenate(scored)[offer.places], offer.logits_nk[offer.places]
         return self.judge.compare(ours_nk, theirs_nk, self._error)
 
     def _score(self, rows_nhwc: BatchNhwc) -> LogitsNk:
         """In halves where the network raises; a single row on which it does gets NaN, as the active
-        model's does: a bad frame is bad for both."""
+        model's does: a bad frame is bad for both. So do rows of another shape, which break it."""
+        rows = len(rows_nhwc)
+        bad_nk = np.full((rows, len(self._candidate.contract.labels)), np.nan, np.float32)
         try:
-            return self._candidate.engine.score(rows_nhwc)
+            logits_nk = self._candidate.engine.score(rows_nhwc)
         except EngineFailed as error:
-            if len(rows_nhwc) == 1:
+            if rows == 1:
                 self._error = str(error)
-                classes = len(self._candidate.contract.labels)
-                return np.full((1, classes), np.nan, np.float32)
+                return bad_nk
+        else:
+            return logits_nk if self.judge.has_shape(logits_nk, rows) else bad_nk
         half = len(rows_nhwc) // 2
         return np.concatenate([self._score(rows_nhwc[:half]), self._score(rows_nhwc[half:])])

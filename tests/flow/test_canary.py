@@ -12,8 +12,8 @@ from msgspec import structs
 
 from pipeline.clock import SystemClock
 from pipeline.config import ModelSettings
-from pipeline.engine import loading
-from pipeline.engine.base import Engine
+from pipeline.engine import halving, loading
+from pipeline.engine.base import Engine, EngineOutOfMemory
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import EXIT_RESTART, RestartNeeded
 from pipeline.source.memory import MemorySource
@@ -237,12 +237,13 @@ def test_an_alias_that_moves_on_ends_it_and_back_is_back(
     assert {2, 3} <= {version for each in versions for version in each}
 
 
-class Losing:
-    """Another engine, which loses the device once it is time. See ``Engine``."""
+class Failing:
+    """Another engine, which raises once it is time. See ``Engine``."""
 
-    def __init__(self, inner: Engine, is_time: threading.Event) -> None:
+    def __init__(self, inner: Engine, is_time: threading.Event, error: Exception) -> None:
         self._inner = inner
         self._is_time = is_time
+        self._error = error
 
     @property
     def device(self) -> str:
@@ -253,7 +254,7 @@ class Losing:
 
     def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
         if self._is_time.is_set():
-            raise RestartNeeded("the device failed")
+            raise self._error
         return self._inner.score(batch_nhwc)
 
     def close(self) -> None:
@@ -266,7 +267,7 @@ def test_a_device_that_is_lost_to_it_ends_the_worker_for_its_supervisor(
     is_time = threading.Event()
 
     def load(model: bytes, device: str) -> Engine:
-        return Losing(load_torchscript(model, device), is_time)
+        return Failing(load_torchscript(model, device), is_time, RestartNeeded("the device failed"))
 
     worker, summaries = trying(rig, is_bright)
     monkeypatch.setattr(loading, "load_torchscript", load)
@@ -274,4 +275,26 @@ def test_a_device_that_is_lost_to_it_ends_the_worker_for_its_supervisor(
     wait_until(lambda: by_canary(worker) > 100)
     is_time.set()
     assert rig.finish(summaries).exit_code == EXIT_RESTART
+    check_rows(rig, {1: 0.0, 2: 0.5})
+
+
+def test_frames_do_not_wait_for_memory_for_it_and_it_may_come_again(
+    rig: Rig, is_bright: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_time = threading.Event()
+
+    def load(model: bytes, device: str) -> Engine:
+        return Failing(load_torchscript(model, device), is_time, EngineOutOfMemory("no room"))
+
+    worker, summaries = trying(rig, is_bright)
+    monkeypatch.setattr(loading, "load_torchscript", load)
+    monkeypatch.setattr(halving, "_ROOM_MAY_COME_S", (600.0,))
+    publish_tiny(rig.registry, bias=0.5)
+    wait_until(lambda: by_canary(worker) > 100)
+    is_time.set()
+    wait_until(lambda: events(worker) == [("no_room", 2)])
+    assert metric(worker, "quarantined_models") == 0
+    worker.stop()
+    summary = rig.finish(summaries)
+    assert summary.received == summary.scored == len(rig.rows())
     check_rows(rig, {1: 0.0, 2: 0.5})

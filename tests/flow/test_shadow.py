@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import torch
 from pipeline.artifact.artifact import Draft
 from pipeline.config import ModelSettings
 from pipeline.engine import loading
+from pipeline.engine.base import Engine
+from pipeline.types import BatchNhwc, LogitsNk
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny, scripted, tiny_draft
 from tests.flow.rig import Rig
@@ -83,6 +86,45 @@ def test_a_version_that_names_other_classes_never_scores(rig: Rig) -> None:
     end(rig, worker)
     assert versions(rig) == [1]
     assert compared(worker, "differ") > 0
+
+
+class Dawdling:
+    """Another engine, with a rest after each batch. See ``Engine``."""
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+
+    @property
+    def device(self) -> str:
+        return self._inner.device
+
+    def warm(self, buckets: tuple[int, ...], sample_shape_hwc: tuple[int, int, int]) -> None:
+        self._inner.warm(buckets, sample_shape_hwc)
+
+    def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+        logits_nk = self._inner.score(batch_nhwc)
+        threading.Event().wait(0.2)
+        return logits_nk
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_version_that_is_only_slow_is_refused_and_may_come_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = shadowing(rig, shadow_share=1.0)
+    load = loading.load_torchscript
+    monkeypatch.setattr(
+        loading, "load_torchscript", lambda model, device: Dawdling(load(model, device))
+    )
+    publish_tiny(rig.registry, bias=0.5)
+    wait_until(lambda: events(worker) == [("too_slow", 2)])
+    assert "it took more than 3 times as long" in detail(worker)
+    value = worker.metrics.registry.get_sample_value
+    assert value("headrace_quarantined_models") == 0
+    end(rig, worker)
+    assert versions(rig) == [1]
 
 
 def test_a_newer_version_ends_the_trial_of_an_older_one(rig: Rig) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.engine import loading, stage, swap
 from pipeline.engine.base import Engine
-from pipeline.engine.stage import score_halving
+from pipeline.engine.halving import score_halving
 from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
 from pipeline.errors import EXIT_RESTART, RestartNeeded
 from pipeline.preprocess import PreprocessSpec

@@ -60,7 +60,10 @@ def test_a_bin_holds_its_lower_end_and_the_ends_hold_what_lies_outside():
     assert bins.counts(values).tolist() == [3, 1, 1, 3]
 
 
-@pytest.mark.parametrize(("low", "high", "count"), [(0, 0, 3), (1, 0, 3), (0, 1, 0)])
+@pytest.mark.parametrize(
+    ("low", "high", "count"),
+    [(0, 0, 3), (1, 0, 3), (0, 1, 0), (0, 5e-324, 3), (-1e308, 1e308, 3)],
+)
 def test_bins_without_width_are_refused(low: float, high: float, count: int):
     with pytest.raises(ValueError, match="no bins"):
         Bins(low, high, count)

@@ -123,7 +123,11 @@ def test_a_reference_of_other_labels_is_no_drafts(classes: int):
         (("samples",), 0),
         (("inputs", "brightness", "counts"), [-1]),
         (("inputs", "brightness", "counts"), [0] * 1001),
+        (("inputs", "brightness", "counts"), [10**400]),
         (("inputs", "brightness", "low"), 300.0),
+        (("inputs", "brightness", "low"), -1e308),
+        pytest.param(("samples",), 10**400, id="samples without end"),
+        (("scores", "predicted"), [10**400, 0, 0]),
         (("scores", "predicted"), [1]),
         (("scores", "more"), 1),
     ],
@@ -134,6 +138,14 @@ def test_a_manifest_with_a_reference_that_is_none_is_corrupt(path: tuple[str, ..
     for part in path[:-1]:
         place = place[part]
     place[path[-1]] = value
+    with pytest.raises(ArtifactRefused) as refused:
+        parse_manifest(json.dumps(document).encode(), "tiny", 1)
+    assert refused.value.reason == "corrupt"
+
+
+def test_bins_too_narrow_to_count_in_are_none():
+    document = json.loads(manifest_json(manifest_of(draft(), draft().golden.to_bytes(), 1)))
+    document["reference"]["inputs"]["brightness"] |= {"low": 0.0, "high": 5e-324}
     with pytest.raises(ArtifactRefused) as refused:
         parse_manifest(json.dumps(document).encode(), "tiny", 1)
     assert refused.value.reason == "corrupt"

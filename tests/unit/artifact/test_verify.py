@@ -112,6 +112,28 @@ def test_another_contract_is_incompatible_and_says_in_what(
     assert refused.value.reason == "incompatible"
 
 
+@pytest.mark.parametrize(
+    ("changed", "says", "says_back"),
+    [
+        ({"grayscale": True}, "grayscale True for False", "grayscale False for True"),
+        (
+            {"window": (0, 1000)},
+            r"window \(0, 1000\) for None",
+            r"window None for \(0, 1000\)",
+        ),
+    ],
+)
+def test_what_a_manifest_leaves_out_as_usual_is_compared_too(
+    changed: dict[str, object], says: str, says_back: str
+) -> None:
+    usual = Contract.of(LABELS, SPEC)
+    other = Contract.of(LABELS, SPEC.model_copy(update=changed))
+    for candidate, active, what in ((other, usual, says), (usual, other, says_back)):
+        with pytest.raises(ArtifactRefused, match=what) as refused:
+            check_compatible(candidate, active)
+        assert refused.value.reason == "incompatible"
+
+
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
 def test_another_task_is_incompatible_even_with_the_same_labels(task: Task) -> None:
     other, usual = Contract.of(LABELS, SPEC, task), Contract.of(LABELS, SPEC)

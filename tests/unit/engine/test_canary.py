@@ -11,11 +11,14 @@ from pipeline.artifact.manifest import Contract
 from pipeline.clock import ManualClock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.canary import Canary, StreamShare, Turn, serve
+from pipeline.engine.rollout import CanaryLimits, Rollout, Trials
 from pipeline.engine.trial import TrialLimits
-from pipeline.errors import DeviceFull
+from pipeline.errors import ArtifactRefused, DeviceFull
+from pipeline.metrics import Metrics
 from pipeline.sample import Sample
 from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
 from tests.artifacts import LABELS, SPEC, expected_logits
+from tests.unit.engine.test_stage import Elsewhere, begin
 from tests.unit.engine.test_torchscript import SmallEngine
 from tests.watched import frame
 
@@ -120,13 +123,23 @@ def test_where_it_fails_the_active_models_answers_go_out_under_a_higher_epoch(
         assert active.first_epoch == 1
 
 
+@pytest.mark.parametrize("shape", [(1, 3), (2, 3), (8, 3), ()])
+def test_answers_for_another_number_of_rows_are_nobodys(shape: tuple[int, ...]) -> None:
+    shares = Shares()
+    versions, logits_nk = shares.play(["x"] * 3, lambda _: np.zeros(shape, np.float32))
+    assert versions == [1, 1, 1]
+    assert np.array_equal(logits_nk, expected_logits(ROWS)[[2, 1, 0]])
+    assert str(shares.canary.judge) == f"it gave {shape}, expected (4, 3)"
+    assert shares.canary.verdict == "bad"
+
+
 def test_a_lack_of_memory_ends_it_and_says_nothing_of_what_it_is() -> None:
     def full(rows_nhwc: BatchNhwc) -> NDArray[np.float32]:
         raise DeviceFull("no memory for a single frame")
 
     shares = Shares()
     assert shares.play(["x"], full)[0] == [1]
-    assert shares.canary.has_no_room
+    assert shares.canary.reason == "no_room"
     assert (shares.canary.verdict, str(shares.canary.judge)) == (
         "bad",
         "no memory for a single frame",
@@ -140,6 +153,15 @@ def test_a_batch_beyond_the_live_deadline_ends_it() -> None:
     shares.takes_s = 0.6
     assert shares.play(["x"], as_active)[0] == [1]
     assert "it took 0.60 s for a batch" in str(shares.canary.judge)
+    assert (shares.canary.verdict, shares.canary.reason) == ("bad", "too_slow")
+
+
+def test_a_batch_beyond_the_live_deadline_without_numbers_is_more_than_slow() -> None:
+    shares = Shares(TrialLimits(200, 0.2, 1.0, sure_frames=200, deadline_s=0.5))
+    shares.takes_s = 0.6
+    shares.play(["x"], lambda rows: np.full((len(rows), 3), np.nan, np.float32))
+    assert shares.canary.reason == "canary"
+    assert "it gave no numbers" in str(shares.canary.judge)
 
 
 def test_one_that_is_slow_is_found_by_its_batches() -> None:
@@ -150,6 +172,7 @@ def test_one_that_is_slow_is_found_by_its_batches() -> None:
     assert shares.canary.verdict == "bad"
     assert str(shares.canary.judge).startswith("it took more than 3 times as long")
     assert shares.canary.judge.found.frames < 200
+    assert shares.canary.reason == "too_slow"
 
 
 def test_time_is_held_to_what_the_active_model_takes_for_as_many_rows() -> None:
@@ -197,6 +220,42 @@ def test_what_fails_in_the_moment_of_its_promotion_goes_out_in_nobodys_name() ->
     assert np.isnan(logits_nk[1]).all()
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (as_active, "too_slow"),
+        (lambda rows: np.full((len(rows), 3), np.nan, np.float32), "canary"),
+    ],
+)
+def test_a_failure_in_the_moment_of_its_promotion_is_refused_for_what_it_is(
+    answer: Callable[[BatchNhwc], NDArray[np.float32]], reason: str
+) -> None:
+    clock, slot, candidate = ManualClock(), ActiveSlot(model(1)), model(2)
+    stage = begin(Elsewhere(device="cpu"))
+    stage.max_age_s = 0.5
+    trials = Trials(canary=CanaryLimits(0.999999, LIMITS))
+    rollout = Rollout(trials, stage, Metrics().trials, clock, lambda _: None)
+
+    def play(takes_s: float, gives: Callable[[BatchNhwc], NDArray[np.float32]]) -> None:
+        def score(_: ActiveModel, rows_nhwc: BatchNhwc) -> LogitsNk:
+            clock.advance(takes_s)
+            return gives(rows_nhwc)
+
+        these, canary = samples(*"xxxx"), slot.canary
+        assert canary is not None
+        serve(slot, canary, Turn(ROWS[:4], these, slot.model, expected_logits(ROWS[:4]), 1), score)
+
+    def until_it_is_good() -> None:
+        for _ in range(50):
+            play(0.001, as_active)
+
+    rollout.run(slot, candidate, until_it_is_good)
+    play(0.6, answer)
+    with pytest.raises(ArtifactRefused, match="in the moment of its promotion") as refused:
+        rollout.promote(slot, candidate)
+    assert refused.value.reason == reason
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_many_streams_is_chosen_and_stays_so(share: float) -> None:
     names = [f"camera-{number}" for number in range(2000)]
@@ -217,6 +276,32 @@ def test_where_none_falls_below_the_share_one_is_chosen_after_a_while() -> None:
     assert share.rows(these) == chosen
     more = samples("a", "b", "c", "d", *(f"new-{number}" for number in range(5000)))
     assert share.rows(more) == chosen
+
+
+def test_where_the_chosen_ones_end_a_further_one_is_chosen_and_none_is_let_go() -> None:
+    share, names = StreamShare(1e-9, "digest"), ["a", "b", "c", "d"]
+    chosen: list[str] = []
+    while names:
+        these = samples(*names)
+        for _ in range(200):
+            rows = share.rows(these)
+        (row,) = rows
+        chosen.append(names.pop(row))  # its camera is switched off
+    assert sorted(chosen) == ["a", "b", "c", "d"]
+    assert share.rows(samples("d", "c", "b", "a")) == [0, 1, 2, 3]
+
+
+def test_a_chosen_one_with_few_frames_is_still_there() -> None:
+    share = StreamShare(1e-9, "digest")
+    these = samples("a", "b", "c", "d")
+    for _ in range(30):
+        chosen = share.rows(these)
+    name = these[chosen[0]].frame.stream
+    others = samples(*(other for other in "abcd" if other != name))
+    for _ in range(100):
+        for _ in range(50):
+            assert share.rows(others) == []
+        assert share.rows(these) == chosen
 
 
 def test_names_that_are_no_utf_8_are_streams_as_well() -> None:

@@ -15,8 +15,8 @@ from pipeline.batch import BucketPlan
 from pipeline.clock import SystemClock
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.device import allocate_batch, check_device, has_no_room, reason_of
+from pipeline.engine.halving import score_halving
 from pipeline.engine.loading import Loader
-from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, RestartNeeded
 from pipeline.types import BatchNhwc

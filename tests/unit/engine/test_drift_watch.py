@@ -54,10 +54,12 @@ def reference(day: BatchNhwc) -> Reference:
 class Watching:
     """A watch on a model with a reference, and the batches that it is offered."""
 
-    def __init__(self, reference: Reference | None, window: int = 200) -> None:
+    def __init__(
+        self, reference: Reference | None, window: int = 200, every_s: float = 2.0
+    ) -> None:
         self.clock, self.metrics = ManualClock(), Metrics()
         self.told: list[DriftState] = []
-        self.watch = DriftWatch(self.metrics, self.clock, every_s=2.0, window=window)
+        self.watch = DriftWatch(self.metrics, self.clock, every_s, window)
         self.watch.on_state = self.told.append
         identity = ModelIdentity("tiny", 1, "0" * 64, 1)
         contract = Contract.of(LABELS, SPEC)
@@ -65,12 +67,12 @@ class Watching:
         self.model = replace(self.model, reference=reference)
         self.numbers: Iterator[int] = count()
 
-    def show(self, rows_nhwc: BatchNhwc, *, apart_s: float = 2.0) -> None:
-        """Ten cameras' frames in a batch, so many seconds apart."""
-        for start in range(0, len(rows_nhwc), STREAMS):
-            batch_nhwc = rows_nhwc[start : start + STREAMS]
+    def show(self, rows_nhwc: BatchNhwc, *, size: int = 2, apart_s: float = 0.5) -> None:
+        """Ten cameras' frames in turn, so many in a batch, which are so many seconds apart."""
+        for start in range(0, len(rows_nhwc), size):
+            batch_nhwc = rows_nhwc[start : start + size]
             samples = [
-                Sample(frame(stream=f"cam-{row}"), row, 64, 48, 0.0, 0.0, 0.0)
+                Sample(frame(stream=f"cam-{(start + row) % STREAMS}"), row, 64, 48, 0.0, 0.0, 0.0)
                 for row in range(len(batch_nhwc))
             ]
             self.watch.offer(self.model, batch_nhwc, expected_logits(batch_nhwc), samples)
@@ -103,8 +105,37 @@ def test_each_stream_gives_one_frame_in_so_many_seconds(
     reference: Reference, day: BatchNhwc
 ) -> None:
     watching = Watching(reference)
-    watching.show(day, apart_s=0.1)  # thirty batches: all ten twice in three seconds
+    watching.show(day[:200], apart_s=0.25)  # each camera every 1.25 s
+    assert watching.state.frames == 100
+
+
+def test_of_a_batch_two_frames_are_looked_at_and_the_others_stay_due(
+    reference: Reference, day: BatchNhwc
+) -> None:
+    watching = Watching(reference)
+    watching.show(day[:40], size=10, apart_s=0.25)
+    assert watching.told == [DriftState(0, {})]
+    watching.show(day[:80], size=10, apart_s=0.25)
+    assert watching.state.frames == 10  # after 1.0 s all ten, and then none is due
+    watching.show(day[:50], size=10, apart_s=0.25)
     assert watching.state.frames == 20
+
+
+def test_who_waits_longest_is_looked_at_first(reference: Reference) -> None:
+    """More are due than can be looked at; each camera is as bright as no other."""
+    levels = (8 + 24 * np.arange(STREAMS)).astype(np.uint8).reshape(-1, 1, 1, 1)
+    rows_nhwc = np.broadcast_to(levels, (STREAMS, *SPEC.sample_shape_hwc)).copy()
+    watching = Watching(reference, every_s=0.5, window=100)
+    for _ in range(60):
+        watching.show(rows_nhwc, size=10, apart_s=0.25)
+    shares = watching.state.moved["brightness"].live_shares
+    assert sorted(shares)[-STREAMS:] == [0.1] * STREAMS
+
+
+def test_it_compares_once_a_second_at_most(reference: Reference, day: BatchNhwc) -> None:
+    watching = Watching(reference, every_s=0.0625)
+    watching.show(day[:260], size=10, apart_s=0.125)  # 26 batches in 3.25 s, two frames of each
+    assert [each.frames for each in watching.told] == [0, 10, 26, 42]
 
 
 def test_with_few_frames_nothing_is_said(reference: Reference, day: BatchNhwc) -> None:
@@ -144,16 +175,42 @@ def test_of_a_model_that_names_no_class_inputs_alone_are_compared(
     assert set(watching.state.moved) == {"brightness", "contrast", "sharpness"}
 
 
-def test_answers_without_numbers_are_left_out(reference: Reference, day: BatchNhwc) -> None:
+def test_a_reference_that_cannot_be_compared_is_let_go_and_said_once(
+    reference: Reference, day: BatchNhwc, caplog: pytest.LogCaptureFixture
+) -> None:
+    inputs = reference.inputs
+    counts = (10**400, *inputs.contrast.counts[1:])  # which no manifest may have
+    bad = inputs.model_copy(
+        update={"contrast": inputs.contrast.model_copy(update={"counts": counts})}
+    )
     watching = Watching(reference)
+    watching.show(day[:150])
+    identity = ModelIdentity("tiny", 2, "1" * 64, 2)
+    good = watching.model
+    watching.model = replace(
+        good, identity=identity, reference=reference.model_copy(update={"inputs": bad})
+    )
+    watching.show(day)
+    said = [record for record in caplog.records if "tiny@2" in record.getMessage()]
+    assert len(said) == 1
+    assert "OverflowError" in said[0].getMessage()
+    assert watching.state == DriftState(0, {})
+    assert watching.gauge("brightness") is None
+    watching.model = replace(good, identity=ModelIdentity("tiny", 3, "2" * 64, 3))
+    watching.show(day[:150])
+    assert watching.gauge("brightness") is not None
+
+
+def test_answers_without_numbers_are_left_out(reference: Reference, day: BatchNhwc) -> None:
+    watching = Watching(reference, window=400)
     rows_nhwc = day[:STREAMS]
     logits_nk = expected_logits(rows_nhwc)
     logits_nk[::2] = np.nan
-    for _ in range(30):
+    for _ in range(200):
         samples = [
             Sample(frame(stream=f"cam-{row}"), row, 64, 48, 0.0, 0.0, 0.0) for row in range(STREAMS)
         ]
         watching.watch.offer(watching.model, rows_nhwc, logits_nk, samples)
-        watching.clock.advance(2.0)
+        watching.clock.advance(0.5)
     assert sum(watching.state.moved["labels"].live_shares) == pytest.approx(1)
     assert sum(watching.state.moved["confidence"].live_shares) == pytest.approx(1)

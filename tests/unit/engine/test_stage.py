@@ -10,13 +10,16 @@ from pipeline.artifact.manifest import Contract
 from pipeline.assembler import Assembler
 from pipeline.batch import BatchPolicy
 from pipeline.channel import Channel
-from pipeline.clock import SystemClock
+from pipeline.clock import ManualClock, SystemClock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import EngineOutOfMemory
+from pipeline.engine.drift_watch import DriftWatch
 from pipeline.engine.stage import EngineStage
 from pipeline.metrics import Metrics
-from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity
+from pipeline.sample import Sample
+from pipeline.types import BatchNhwc, LogitsNk, ModelIdentity, Outcome, Scored
 from tests.artifacts import LABELS, SPEC
+from tests.watched import frame
 
 SIZES = (1, 2, 4)
 
@@ -55,6 +58,29 @@ def begin(engine: Elsewhere) -> EngineStage:
     stage = EngineStage(ActiveSlot(model), assembler, outcomes, SIZES, Metrics(), clock)
     stage.run()
     return stage
+
+
+def test_what_a_look_at_drift_takes_is_no_time_of_the_network() -> None:
+    engine, clock, metrics = Elsewhere(device="cpu"), ManualClock(), Metrics()
+    identity = ModelIdentity("tiny", 1, "", 1)
+    model = ActiveModel(identity, engine, Contract.of(LABELS, SPEC), dict.fromkeys(SIZES, 0.001))
+    slots = [np.zeros((4, *SPEC.sample_shape_hwc), np.uint8)]
+    assembler = Assembler(slots, BatchPolicy(0.01), clock, lambda: 0)
+    outcomes: Channel[list[Outcome]] = Channel("outcomes", 4)
+    stage = EngineStage(ActiveSlot(model), assembler, outcomes, SIZES, metrics, clock)
+    stage.drift = DriftWatch(metrics, clock, every_s=1.0, window=100)
+    stage.drift.on_state = lambda _: clock.advance(5.0)
+    row = assembler.claim(frame())
+    assembler.complete(row, Sample(frame(), row.row, 24, 24, 0.0, 0.0, clock.monotonic()))
+    assembler.close()
+    before = clock.monotonic()
+    stage.run()
+    assert clock.monotonic() == before + 5.0  # it had its look
+    (scored,) = outcomes.get(0)
+    assert isinstance(scored, Scored)
+    assert scored.timings.infer_s == 0
+    value = metrics.registry.get_sample_value
+    assert value("headrace_stage_duration_seconds_sum", {"stage": "infer"}) == 0
 
 
 def test_each_size_is_warmed_on_the_thread_that_will_run_it() -> None:

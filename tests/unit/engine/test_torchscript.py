@@ -13,12 +13,12 @@ from pipeline.artifact.registry import Registry
 from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan, buckets
 from pipeline.clock import SystemClock
-from pipeline.engine import stage
+from pipeline.engine import halving
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory
 from pipeline.engine.device import allocate_batch, choose_device
+from pipeline.engine.halving import refuse_at_once, score_halving
 from pipeline.engine.loading import Loader
 from pipeline.engine.scoring import best_predictions, softmax_nk
-from pipeline.engine.stage import score_halving
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, ConfigError, DeviceFull
 from pipeline.types import BatchNhwc, LogitsNk
@@ -180,7 +180,7 @@ def test_a_batch_that_was_filled_for_another_model_is_scored_in_parts() -> None:
 
 
 def test_a_device_without_room_for_one_row_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_ROOM_MAY_COME_S", (0.0, 0.0))
+    monkeypatch.setattr(halving, "_ROOM_MAY_COME_S", (0.0, 0.0))
     with pytest.raises(DeviceFull, match="a single frame"):
         score_halving(SmallEngine(room=0), rows(1, 2), classes=2, most=8)
 
@@ -192,10 +192,29 @@ def test_a_row_that_takes_more_memory_than_others_is_nan(monkeypatch: pytest.Mon
                 raise EngineOutOfMemory("a 7")
             return super().score(batch_nhwc)
 
-    monkeypatch.setattr(stage, "_ROOM_MAY_COME_S", (0.0,))
+    monkeypatch.setattr(halving, "_ROOM_MAY_COME_S", (0.0,))
     got_nk = score_halving(Greedy(room=8), rows(1, 7, 3), classes=2, most=8)
     assert got_nk[[0, 2], 0].tolist() == [1, 3]
     assert np.isnan(got_nk[1]).all()
+
+
+def test_without_a_wait_a_row_without_room_is_an_error_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Greedy(SmallEngine):
+        tries = 0
+
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            if (batch_nhwc == 7).any():
+                self.tries += 1
+                raise EngineOutOfMemory("a 7")
+            return super().score(batch_nhwc)
+
+    monkeypatch.setattr(halving, "_ROOM_MAY_COME_S", (60.0,))
+    engine = Greedy(room=8)
+    with pytest.raises(DeviceFull, match="no memory for a single frame"):
+        score_halving(engine, rows(1, 7), classes=2, most=8, when_full=refuse_at_once)
+    assert engine.tries == 2  # in the batch, and alone
 
 
 def test_halves_of_different_shapes_are_nan() -> None:
@@ -205,6 +224,18 @@ def test_halves_of_different_shapes_are_nan() -> None:
 
     got_nk = score_halving(Odd(room=8), rows(1, 255, 3, 4), classes=2, most=8)
     assert got_nk.shape == (4, 2)
+    assert np.isnan(got_nk).all()
+
+
+@pytest.mark.parametrize("shape", [(), (1, 2), (3, 2)])
+def test_halves_of_other_rows_are_nan(shape: tuple[int, ...]) -> None:
+    class Other(SmallEngine):
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            is_second = bool(shape) and batch_nhwc[0, 0, 0, 0] > 2
+            return np.zeros((4 - shape[0], 2) if is_second else shape, np.float32)
+
+    got_nk = score_halving(Other(room=8), rows(1, 2, 3, 4), classes=2, most=2)
+    assert got_nk.shape == (4, 2)  # as many rows together as there should be, but whose?
     assert np.isnan(got_nk).all()
 
 

@@ -111,6 +111,17 @@ def test_a_candidate_is_good_where_the_active_model_has_no_numbers() -> None:
     assert trial.verdict == "good"
 
 
+def test_a_few_frames_without_numbers_do_not_speak_for_a_candidate_that_differs() -> None:
+    judge = judge_of(frames=1600, max_disagreement=0.05)
+    ours_nk = sure_nk(0.9)
+    ours_nk[:8] = np.nan
+    for _ in range(14):
+        judge.compare(ours_nk, sure_nk(0.9)[:, ::-1])
+    assert judge.verdict == "bad"  # of 224 frames 112 differ, and for 112 there was no answer
+    judge.compare(np.full((16, 3), np.nan, np.float32), sure_nk(0.9))
+    assert judge.verdict == "good"
+
+
 def test_a_frame_on_which_both_raise_speaks_for_neither() -> None:
     ours_nk = expected_logits(ROWS)
     ours_nk[3] = np.nan
@@ -200,6 +211,45 @@ def test_outputs_that_are_none_end_it_at_once(network: torch.nn.Module, says: st
     assert re.search(says, str(trial))
 
 
+class Rows(torch.nn.Module):
+    """Answers for so many rows, whatever it gets; for a network without one, a single number."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        answer = torch.zeros(max(self.rows, 1), 3) + 0.0 * batch_nhwc.float().mean()
+        return answer if self.rows else answer.sum()
+
+
+@pytest.mark.parametrize("most", [16, 4])
+@pytest.mark.parametrize("rows", [0, 1, 2, 8])
+def test_answers_for_another_number_of_rows_end_it(rows: int, most: int) -> None:
+    trial = Trial(candidate(scripted(Rows(rows)), most=most), LIMITS, SystemClock())
+    play(trial, expected_logits(ROWS), 1)
+    assert trial.verdict == "bad"
+    assert str(trial) == f"it gave {(rows, 3) if rows else ()}, expected ({most}, 3)"
+
+
+class OddHalves(torch.nn.Module):
+    """Raises for large batches, and gives one row for each of its halves."""
+
+    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
+        assert batch_nhwc.shape[0] <= 8, "too many"
+        return torch.zeros(1, 3 if bool(batch_nhwc[0, 0, 0, 0] > 0) else 2)
+
+
+def test_halves_of_another_shape_end_it_too() -> None:
+    rows_nhwc = ROWS.copy()
+    rows_nhwc[0], rows_nhwc[8] = 0, 255
+    trial = Trial(candidate(scripted(OddHalves())), LIMITS, SystemClock())
+    trial.offer(rows_nhwc, expected_logits(rows_nhwc), PLACES)
+    trial.step(1.0)
+    assert trial.verdict == "bad"
+    assert str(trial) == "it gave (1, 2), expected (8, 3)"
+
+
 def test_batches_larger_than_its_own_are_cut() -> None:
     trial = Trial(candidate(tiny_model_bytes(), most=4), LIMITS, SystemClock())
     play(trial, expected_logits(ROWS), 1)
@@ -257,6 +307,25 @@ def test_most_batches_must_be_quick_enough_and_some_may_be_slow() -> None:
     assert (slow.verdict, jerky.verdict) == ("bad", "good")
     assert str(slow).startswith("it took more than 3 times as long")
     assert "for 40 of 40 batches" in str(slow)
+
+
+@pytest.mark.parametrize(
+    ("theirs_nk", "only_slow"),
+    [(sure_nk(0.9), True), (sure_nk(0.5), False), (sure_nk(0.9)[:, ::-1], False)],
+)
+@pytest.mark.parametrize("frames", [400, 112])
+def test_only_slow_is_who_gives_the_same_answers(
+    theirs_nk: NDArray[np.float32], only_slow: bool, frames: int
+) -> None:
+    judge = judge_of(frames=frames)
+    for _ in range(7):
+        judge.compare(sure_nk(0.9), theirs_nk)
+    for _ in range(40):
+        judge.note_time(0.1, 0.33)
+    assert judge.verdict == "bad"
+    assert judge.is_only_slow is only_slow
+    judge.compare(sure_nk(0.9), np.full((16, 3), np.nan, np.float32))
+    assert not judge.is_only_slow
 
 
 def test_a_live_deadline_is_the_most_that_a_batch_may_take() -> None:

@@ -302,6 +302,27 @@ def test_what_another_publisher_put_there_in_between_is_an_incumbent_too(
         gated.check("")
 
 
+def test_what_came_in_between_and_cannot_be_compared_is_said_with_what_is_published(
+    tmp_path: Path, gate: MakeGate
+):
+    publish_tiny(str(tmp_path), bias=BAD)
+
+    def meanwhile(line: str) -> None:
+        if line.startswith("not worse than tiny@1"):
+            publish_odd(tmp_path, Hungry(room=8))
+
+    gated = gate(tmp_path, GOOD, meanwhile).publish()
+    assert gated.published is not None
+    assert gated.published.version == 3
+    assert verdicts(gated) == [(1, "not worse")]
+    registry = Registry(str(tmp_path))
+    assert registry.versions("tiny") == [1, 2, 3]
+    assert registry.aliases("tiny") == {"latest": 2}
+    says = r"tiny@3 is published and latest doesn't move to it: tiny@2 can't be compared"
+    with pytest.raises(PublishRefused, match=says):
+        gated.check("")
+
+
 def test_a_publisher_in_between_that_is_no_better_is_followed(tmp_path: Path, gate: MakeGate):
     publish_tiny(str(tmp_path), bias=BAD)
 
