@@ -54,9 +54,9 @@ class ModelSettings(Section):
     max_disagreement: float = Field(
         default=0.5,
         gt=0,
-        lt=1,
+        le=1,
         description="share of the frames for which a version on trial may name another class than "
-        "the active one",
+        "the active one; 1: whatever it names",
     )
     max_confidence_drop: float = Field(
         default=0.2,

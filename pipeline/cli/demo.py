@@ -114,7 +114,7 @@ def _settings(source: str, model: str, registry: str, address: tuple[str, int]) 
 
 def _carefully(model: str, registry: str) -> ModelSettings:
     """Versions of the demo's own trainer go through the shadow and a canary. Short ones: it is to
-    be watched; and each may be another thing altogether than the one before, as it is better."""
+    be watched; and each may name other digits altogether than the one before, as it is better."""
     from pipeline.config import ModelSettings
 
     return ModelSettings(
@@ -126,7 +126,7 @@ def _carefully(model: str, registry: str) -> ModelSettings:
         canary_share=0.5,
         drift_every_s=1.5,
         drift_frames=150,
-        max_disagreement=0.95,
+        max_disagreement=1.0,
         max_confidence_drop=0.9,
         max_slowdown=20,
     )

@@ -44,6 +44,7 @@ class Findings(NamedTuple):
     slow_batches: float
 
 
+_NEXT_TO_NONE = 1e-9
 _LEAST_FRAMES = 100
 """Before these nothing is said of classes; and so many frames that the active model has no numbers
 for, and the candidate has, speak for it alone, where they are most of all frames."""
@@ -93,8 +94,9 @@ class Judge:
         self._candidate = candidate
         self._limits = limits
         each = limits.false_alarm / _TESTS
-        self._above = Bet(limits.max_disagreement, each)
-        self._below = Bet(1 - limits.max_disagreement, limits.false_alarm)
+        most = min(limits.max_disagreement, 1 - _NEXT_TO_NONE)  # nobody bets against all
+        self._above = Bet(most, each)
+        self._below = Bet(1 - most, limits.false_alarm)
         self._drop = MeanBet(limits.max_confidence_drop, each)
         self._slow = Bet(_MOST_SLOW_BATCHES, each)
         self._rescued = 0

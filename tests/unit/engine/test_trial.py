@@ -50,6 +50,13 @@ def test_a_candidate_that_agrees_is_good_after_enough_frames() -> None:
     assert "0 of 112 frames (0.0%), 20.0% are allowed" in str(trial)
 
 
+@pytest.mark.parametrize("bias", [0.5, -2.0])
+def test_where_it_may_name_whatever_it_likes_a_candidate_is_good(bias: float) -> None:
+    trial = trial_of(bias, TrialLimits(frames=112, max_disagreement=1.0, share=1.0))
+    play(trial, expected_logits(ROWS), 7)
+    assert trial.verdict == "good"
+
+
 def test_a_candidate_that_disagrees_is_found_after_as_many() -> None:
     trial = trial_of(bias=-2.0)  # names the first class, not the last
     play(trial, expected_logits(ROWS), 6)
