@@ -11,7 +11,6 @@ import typer
 from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.terminal import say
 from pipeline.errors import ConfigError
-from pipeline.types import OUTPUTS
 
 
 def publish(
@@ -96,6 +95,7 @@ def publish(
     ):
         if is_given and data is None:
             raise ConfigError(f"{option} goes with --data FOLDER: here it would have no effect")
+    from pipeline.types import OUTPUTS
     from trainer.gate import GateSettings
     from trainer.options import (
         Target,
