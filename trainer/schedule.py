@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from pipeline.errors import ConfigError
 from trainer.settings import FitSettings
 
 _DROP = 0.1
@@ -79,7 +80,20 @@ class Schedule:
         return {"by_step": self._by_step.state_dict(), "by_epoch": by_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from ``state_dict``; the learning rate itself is in the optimiser's."""
+        """Goes on from ``state_dict``; the learning rate itself is in the optimiser's.
+
+        Raises:
+            ConfigError: one cycle was begun for another number of steps; past its last step torch
+                refuses the next.
+        """
+        if isinstance(self._by_step, OneCycleLR):
+            begun, steps = state["by_step"]["total_steps"], self._by_step.total_steps
+            if begun != steps:
+                raise ConfigError(
+                    f"the run was begun with --schedule one-cycle over {begun} steps, and would now"
+                    f" have {steps}: a last batch is left out with some numbers of processes. Go on"
+                    " with as many processes as it was begun with."
+                )
         self._by_step.load_state_dict(state["by_step"])
         if self._by_epoch is not None:
             self._by_epoch.load_state_dict(state["by_epoch"])

@@ -5,6 +5,7 @@ import math
 import pytest
 from torch import nn
 
+from pipeline.errors import ConfigError
 from trainer.optimiser import build_optimiser
 from trainer.schedule import Schedule
 from trainer.settings import FitSettings
@@ -93,3 +94,14 @@ def test_both_groups_of_a_network_that_decays_follow():
         made.step_done()
     assert [group["lr"] for group in optimiser.param_groups] == [made.learning_rate] * 2
     assert made.learning_rate == pytest.approx(0.005)
+
+
+def test_one_cycle_goes_on_over_as_many_steps_as_it_was_begun_with():
+    network, settings = nn.Linear(2, 2), FitSettings(schedule="one-cycle", epochs=4)
+    begun = Schedule(build_optimiser(network, settings), settings, steps_per_epoch=2)
+    Schedule(build_optimiser(network, settings), settings, steps_per_epoch=2).load_state_dict(
+        begun.state_dict()
+    )
+    more = Schedule(build_optimiser(network, settings), settings, steps_per_epoch=3)
+    with pytest.raises(ConfigError, match=r"over 8 steps, and would now have 12: .*as many proc"):
+        more.load_state_dict(begun.state_dict())
