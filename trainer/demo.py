@@ -64,10 +64,11 @@ def demo_loop(folder: Path, name: str, seed: int) -> None:
         feedback=folder / "feedback",
         rules=_RULES,
         workers=(_await_page(folder / "page"),),
-        recent=400,
-        replay=0.4,
+        recent=500,
+        replay=0.7,
         interval_s=_LOOK_S,
-        changes={"epochs": 8},
+        # Old samples, darker and paler at random, are of some use at night, too.
+        changes={"epochs": 8, "augment": ("color",)},
     )
     for trained in Watch(job, data).run():
         print(json.dumps(trained.to_dict()), flush=True)

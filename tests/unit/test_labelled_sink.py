@@ -26,12 +26,23 @@ def names(folder: Path) -> list[str]:
     )
 
 
-def test_one_in_so_many_is_kept_under_its_label_and_its_frames_id(tmp_path: Path) -> None:
-    sink = LabelledSink(tmp_path, every=3, most=99)
+def test_a_frame_is_kept_under_its_label_and_its_id(tmp_path: Path) -> None:
+    sink = LabelledSink(tmp_path, every=1, most=99)
     sink.open()
-    sink.write([labelled(number, truth=str(number % 2)) for number in range(7)])
-    assert names(tmp_path) == ["0/cam-0-2.jpg", "1/cam-0-5.jpg"]
+    sink.write([labelled(number, truth=str(number % 2)) for number in range(3)])
+    assert names(tmp_path) == ["0/cam-0-0.jpg", "0/cam-0-2.jpg", "1/cam-0-1.jpg"]
     assert (tmp_path / "0" / "cam-0-2.jpg").read_bytes() == JPEG
+
+
+def test_one_in_so_many_is_kept_of_every_camera_though_they_come_in_turn(tmp_path: Path) -> None:
+    sink = LabelledSink(tmp_path, every=12, most=999)
+    sink.open()
+    for number in range(600):
+        one = scored(replace(frame(number, f"cam-{number % 4}", JPEG), truth="7"))
+        sink.write([one])
+    kept = [name[:7] for name in names(tmp_path)]
+    assert 30 < len(kept) < 70  # 50, and 7 is a standard deviation
+    assert set(kept) == {"7/cam-0", "7/cam-1", "7/cam-2", "7/cam-3"}
 
 
 def test_only_the_newest_stay_over_a_restart_too(tmp_path: Path) -> None:
