@@ -47,9 +47,8 @@ class LabelledSink:
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """See ``Sink.write``."""
         for outcome in outcomes:
-            if isinstance(outcome, Scored) and outcome.frame.truth is not None:
-                if self._is_chosen(outcome.frame.frame_id):
-                    self._keep(outcome, outcome.frame.truth)
+            if isinstance(outcome, Scored) and self._is_chosen(outcome.frame.frame_id):
+                self._keep(outcome)
         self._written += outcomes
 
     def collect(self, timeout_s: float) -> Sequence[Outcome]:
@@ -65,9 +64,9 @@ class LabelledSink:
         lot = hashlib.blake2b(frame_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         return int.from_bytes(lot) % self._every == 0
 
-    def _keep(self, outcome: Scored, label: str) -> None:
-        payload = outcome.frame.payload
-        if not isinstance(payload, bytes):
+    def _keep(self, outcome: Scored) -> None:
+        label, payload = outcome.frame.truth, outcome.frame.payload
+        if label is None or not isinstance(payload, bytes):
             return
         try:
             self._kept.append(keep_labelled(self._folder, label, outcome.frame.frame_id, payload))
