@@ -15,6 +15,7 @@ import threading
 import venv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -50,6 +51,39 @@ def test_the_demo_trains_swaps_and_gets_better(tmp_path: Path) -> None:
     versions = summary["versions"]
     assert max(each["accuracy"] for each in versions[1:]) > versions[0]["accuracy"] + 0.2
     assert not trainer.is_running()
+    assert "Traceback" not in run.said()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_night_falls_and_the_trainer_adapts_with_no_hand_on_it(tmp_path: Path) -> None:
+    with Headrace("demo", "--night", "45", "--port", "0", "--json", cwd=tmp_path) as run:
+        page = f"{run.until_ready()}live.json"
+
+        def seen() -> dict[str, Any]:
+            return httpx.get(page).json()["view"]
+
+        def drifted() -> bool:
+            moved = (seen()["drift"] or {"moved": {}})["moved"]
+            return any(each["excess"] > 1 for each in moved.values())
+
+        wait_until(drifted, 150)
+        dusk = seen()
+        by_day = max(each["version"] for each in dusk["versions"])
+        worst = min(each["right"] / each["frames"] for each in dusk["history"][-15:])
+        assert worst < 0.6
+
+        def is_adapted() -> bool:
+            now = seen()
+            took = [each for each in now["swaps"] if each["version"] > by_day]
+            return bool(took) and (now["accuracy"] or 0.0) > worst + 0.15
+
+        wait_until(is_adapted, 200)
+        took = [each for each in seen()["swaps"] if each["version"] > by_day]
+        assert "as a canary" in took[0]["detail"]
+        run.signal(signal.SIGINT)
+        assert run.end(60) == 0, run.said()
     assert "Traceback" not in run.said()
     assert list(tmp_path.iterdir()) == []
 
