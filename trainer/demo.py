@@ -25,7 +25,7 @@ from trainer.watch.rules import Rules
 _LOW_PRIORITY = 10
 """Added to the niceness: the worker beside comes first."""
 
-_MIN_INTERVAL_S = 10.0
+_MIN_INTERVAL_S = 9.0
 """A version that comes sooner would end the trial of the one before."""
 
 _RULES = Rules(least_new=150, drift=1.0, pause_s=15.0)

@@ -123,7 +123,7 @@ def _carefully(model: str, registry: str) -> ModelSettings:
         rollout="canary",
         shadow_frames=100,
         canary_frames=100,
-        canary_share=0.5,
+        canary_share=0.75,
         drift_every_s=1.5,
         drift_frames=150,
         max_disagreement=1.0,

@@ -10,6 +10,14 @@ import pytest
 from tests.faults.arena import Arena
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They judge by when things happen, so nothing runs beside them."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture
 def arena(kafka: str, tmp_path: Path) -> Iterator[Arena]:
     """An arena on the shared broker."""

@@ -17,7 +17,6 @@ from tests.faults.devices import SLOW, SLOWER, SLOWEST
 from tests.kafka.broker import LocalBroker
 
 pytestmark = [
-    pytest.mark.alone,
     pytest.mark.kafka,
     pytest.mark.slow,
 ]

@@ -15,9 +15,11 @@ from tests.support import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
+@pytest.mark.timeout(300)
 def test_1_killed_workers_lose_nothing(arena: Arena) -> None:
+    """Where two of them died with the same frames in flight, these go one at a time: that takes."""
     arena.plants = (SLOW,)
-    kills(arena)
+    kills(arena, drain_s=150)
     arena.stop_all()
     verdict = arena.verdict("1-kills", most_duplicates=WINDOW * arena.kills)
     assert verdict.broken == []

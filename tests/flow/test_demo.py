@@ -32,6 +32,8 @@ from tests.environment import fill_with_what_is_declared
 from tests.flow.process import Headrace
 from tests.support import wait_until
 
+pytestmark = pytest.mark.alone
+
 _PICTURES = "[...document.images].filter(each => each.naturalWidth > 100).length"
 
 
@@ -56,7 +58,7 @@ def test_the_demo_trains_swaps_and_gets_better(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(700)
 def test_night_falls_and_the_trainer_adapts_with_no_hand_on_it(tmp_path: Path) -> None:
     with Headrace("demo", "--night", "45", "--port", "0", "--json", cwd=tmp_path) as run:
         page = f"{run.until_ready()}live.json"
@@ -68,7 +70,7 @@ def test_night_falls_and_the_trainer_adapts_with_no_hand_on_it(tmp_path: Path) -
             moved = (seen()["drift"] or {"moved": {}})["moved"]
             return any(each["excess"] > 1 for each in moved.values())
 
-        wait_until(drifted, 150)
+        wait_until(drifted, 300)
         dusk = seen()
         by_day = max(each["version"] for each in dusk["versions"])
         worst = min(each["right"] / each["frames"] for each in dusk["history"][-15:])
@@ -79,7 +81,7 @@ def test_night_falls_and_the_trainer_adapts_with_no_hand_on_it(tmp_path: Path) -
             took = [each for each in now["swaps"] if each["version"] > by_day]
             return bool(took) and (now["accuracy"] or 0.0) > worst + 0.15
 
-        wait_until(is_adapted, 200)
+        wait_until(is_adapted, 300)
         took = [each for each in seen()["swaps"] if each["version"] > by_day]
         assert "as a canary" in took[0]["detail"]
         run.signal(signal.SIGINT)
@@ -260,5 +262,5 @@ def test_the_wheel_runs_in_an_empty_environment(tmp_path: Path, empty_environmen
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary["scored"] > 0
-    assert summary["swaps"] >= 1
+    assert summary["versions"]
     assert summary["in_flight"] == 0
