@@ -77,9 +77,14 @@ class Revealed:
     constant: int
 
 
-@functools.cache
 def network_bytes(constant: int, *, fails: bool = False) -> bytes:
-    """The network as a TorchScript file; with ``fails`` the one that does on live frames."""
+    """The network as a TorchScript file, made once; with ``fails`` the one that does on live
+    frames."""
+    return _bytes_of(constant, fails)
+
+
+@functools.cache
+def _bytes_of(constant: int, fails: bool) -> bytes:
     return scripted(_Failing(constant) if fails else _Revealing(constant))
 
 
