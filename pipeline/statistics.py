@@ -103,6 +103,32 @@ def _means(rows: NDArray[Any], n: int) -> NDArray[np.float64]:
     return sums.sum(axis=1, dtype=np.int64) / (rows.size // n)
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreStatistics:
+    """Of each row of a batch, ``[N]``: the best class's confidence, float64, and its number, int64;
+    NaN and -1 of a row with numbers that aren't finite."""
+
+    confidence_n: NDArray[np.float64]
+    label_n: NDArray[np.int64]
+
+
+def score_statistics(logits_nk: LogitsNk) -> ScoreStatistics:
+    """Looks at the answers of a network of one class in K."""
+    is_usable_n = np.asarray(np.isfinite(logits_nk).all(axis=1))
+    usable_nk = np.where(is_usable_n[:, None], logits_nk, 0).astype(np.float64)
+    best_n1 = usable_nk.max(axis=1, keepdims=True)
+    confidence_n = 1 / np.exp(usable_nk - best_n1).sum(axis=1)
+    return ScoreStatistics(
+        confidence_n=np.where(is_usable_n, confidence_n, np.nan),
+        label_n=np.where(is_usable_n, usable_nk.argmax(axis=1), -1),
+    )
+
+
+def label_counts(label_n: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """How often each of ``classes`` is in ``label_n``; -1 is none of them."""
+    return np.bincount(label_n[label_n >= 0], minlength=classes)
+
+
 class Tally:
     """Counts values in bins. Owned by: one thread."""
 
@@ -170,12 +196,9 @@ class ScoreTally:
 
     def add(self, logits_nk: LogitsNk) -> None:
         """Counts the answers to a batch; a row with numbers that aren't finite is none."""
-        usable_nk = logits_nk[np.isfinite(logits_nk).all(axis=1)].astype(np.float64)
-        if not len(usable_nk):
-            return
-        best_n1 = usable_nk.max(axis=1, keepdims=True)
-        self.confidence.add(1 / np.exp(usable_nk - best_n1).sum(axis=1))
-        self._predicted_k += np.bincount(usable_nk.argmax(axis=1), minlength=len(self._predicted_k))
+        seen = score_statistics(logits_nk)
+        self.confidence.add(seen.confidence_n)
+        self._predicted_k += label_counts(seen.label_n, len(self._predicted_k))
 
     def merge(self, other: ScoreTally) -> None:
         """Counts what ``other`` counted.

@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.artifact.reference import Histogram, Reference
 from pipeline.clock import Clock
@@ -22,7 +21,7 @@ from pipeline.drift import Drift, DriftState, drift
 from pipeline.engine.active import ActiveModel
 from pipeline.metrics import Metrics
 from pipeline.sample import Sample
-from pipeline.statistics import input_statistics
+from pipeline.statistics import input_statistics, label_counts, score_statistics
 from pipeline.types import BatchNhwc, LogitsNk
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class DriftWatch:
         try:
             self._offer(model, rows_nhwc, logits_nk, samples)
         except Exception as error:  # noqa: BLE001  (statistics never stop scoring)
-            what = f"{model.identity.name}@{model.identity.version}"
+            what = model.identity.title
             log.error("%s can't be compared with its reference, drift is unknown: %r", what, error)
             self._begin(model.first_epoch, None)
 
@@ -147,7 +146,8 @@ class DriftWatch:
             confidence_n = np.full(len(rows_nhwc), np.nan)
             label_n = np.full(len(rows_nhwc), -1)
         else:
-            confidence_n, label_n = _answers(logits_nk)
+            answers = score_statistics(logits_nk)
+            confidence_n, label_n = answers.confidence_n, answers.label_n
         self._seen.extend(
             map(
                 _Seen,
@@ -183,22 +183,8 @@ def compare(seen: Collection[_Seen], reference: Reference) -> DriftState:
             if found is not None:
                 moved[statistic] = found
     if scores is not None:
-        labels_n = columns[-1][columns[-1] >= 0].astype(np.int64)
-        counts = np.bincount(labels_n, minlength=len(scores.predicted))
+        counts = label_counts(columns[-1].astype(np.int64), len(scores.predicted))
         found = drift(scores.predicted, counts.tolist())
         if found is not None:
             moved["labels"] = found
     return DriftState(len(seen), moved)
-
-
-def _answers(logits_nk: LogitsNk) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The best class's confidence and its number, ``[N]`` each: NaN and -1 where a row has numbers
-    that aren't finite."""
-    is_usable_n = np.asarray(np.isfinite(logits_nk).all(axis=1))
-    usable_nk = np.where(is_usable_n[:, None], logits_nk, 0).astype(np.float64)
-    best_n1 = usable_nk.max(axis=1, keepdims=True)
-    confidence_n = 1 / np.exp(usable_nk - best_n1).sum(axis=1)
-    return (
-        np.where(is_usable_n, confidence_n, np.nan),
-        np.where(is_usable_n, usable_nk.argmax(axis=1), -1),
-    )
