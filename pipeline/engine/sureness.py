@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.engine.scoring import softmax_nk
+from pipeline.engine.scoring import sigmoid_nk, softmax_nk
 from pipeline.types import LogitsNk, Task
 
 
@@ -16,6 +16,6 @@ def sureness_n(task: Task, logits_nk: LogitsNk) -> NDArray[np.float32]:
         case "single-label":
             return softmax_nk(logits_nk).max(axis=1)
         case "multi-label":
-            return (1 / (1 + np.exp(-np.minimum(np.abs(logits_nk), 50)))).mean(axis=1)
+            return sigmoid_nk(np.abs(logits_nk)).mean(axis=1)
         case "regression":
             return np.ones(len(logits_nk), np.float32)
