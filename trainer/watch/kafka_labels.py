@@ -93,10 +93,7 @@ class KafkaLabels:
         return {**places, **{number: each.end for number, each in ranges.items()}}
 
     def _new(self, places: Mapping[int, int]) -> dict[int, Bounds]:
-        topic = self._labels.topic
-        with open_cluster(self._labels) as cluster:
-            partitions = cluster.topics().get(topic, [])
-            bounds = cluster.bounds(topic, partitions)
+        bounds = _bounds(self._labels) or {}
         each = max(1, self._most // max(1, len(bounds)))
         # Of a topic that was made anew all is new.
         known = {n: at for n, at in places.items() if n in bounds and at <= bounds[n].end}
@@ -125,11 +122,9 @@ class KafkaLabels:
         return None
 
     def _fetch(self, wanted: Mapping[tuple[int, int], str], stop: threading.Event) -> int:
-        with open_cluster(self._frames) as cluster:
-            partitions = cluster.topics().get(self._frames.topic)
-            if partitions is None:
-                raise ConfigError(f"--frames {self._frames}: there is no such topic")
-            bounds = cluster.bounds(self._frames.topic, partitions)
+        bounds = _bounds(self._frames)
+        if bounds is None:
+            raise ConfigError(f"--frames {self._frames}: there is no such topic")
         kept = 0
         for ranges in rounds(wanted, bounds):
             for records in read_ranges(self._frames, ranges, stop):
@@ -151,6 +146,13 @@ class KafkaLabels:
                 " another folder."
             ) from cause
         return True
+
+
+def _bounds(address: KafkaAddress) -> dict[int, Bounds] | None:
+    """Where the log of each of a topic's partitions begins and ends now; None without the topic."""
+    with open_cluster(address) as cluster:
+        partitions = cluster.topics().get(address.topic)
+        return None if partitions is None else cluster.bounds(address.topic, partitions)
 
 
 def rounds(
