@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.terminal import say
+from pipeline.cli.training_options import (
+    Alias,
+    EvenIfWorse,
+    GateTolerance,
+    Grayscale,
+    RegistryUrl,
+    Sign,
+    TrustedKey,
+    Window,
+)
 from pipeline.errors import ConfigError
 
 
@@ -44,16 +53,11 @@ def publish(
     decode: Annotated[
         str, typer.Option(help="auto: JPEGs no larger than needed; full: all of each.")
     ] = "auto",
-    grayscale: Annotated[
-        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
-    ] = False,
+    grayscale: Grayscale = False,
     channels: Annotated[
         int, typer.Option(min=1, max=3, help="1: it takes [N, 1, H, W]; with --grayscale.")
     ] = 3,
-    window: Annotated[
-        str | None,
-        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
-    ] = None,
+    window: Window = None,
     task: Annotated[
         str, typer.Option(help="What the outputs are: single-label, multi-label or regression.")
     ] = "single-label",
@@ -68,16 +72,9 @@ def publish(
     even_if_worse: EvenIfWorse = False,
     gate_tolerance: GateTolerance = None,
     trusted_key: TrustedKey = None,
-    alias: Annotated[
-        list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign it with this private key.")
-    ] = None,
-    registry: Annotated[
-        str,
-        typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
-    ] = "registry",
+    alias: Alias = None,
+    sign: Sign = None,
+    registry: RegistryUrl = "registry",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the new version as one line of JSON.")
     ] = False,

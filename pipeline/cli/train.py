@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.tables import print_lines
+from pipeline.cli.training_options import (
+    Alias,
+    Device,
+    EvenIfWorse,
+    GateTolerance,
+    Grayscale,
+    RegistryUrl,
+    Sign,
+    Threads,
+    TrustedKey,
+    Window,
+)
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,16 +104,11 @@ def train(
     std: Annotated[
         str, typer.Option(help="What is then divided by: that of --weights.", metavar="R,G,B")
     ] = "0.25",
-    grayscale: Annotated[
-        bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
-    ] = False,
+    grayscale: Grayscale = False,
     channels: Annotated[
         int, typer.Option(min=1, max=3, help="1: module:factory's takes [N, 1, H, W].")
     ] = 3,
-    window: Annotated[
-        str | None,
-        typer.Option(metavar="BLACK,WHITE", help="Of 16-bit pictures: values to show, as 0,4095."),
-    ] = None,
+    window: Window = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 10,
     batch_size: Annotated[
         int, typer.Option(min=1, help="Samples in a forward pass, of all processes together.")
@@ -170,16 +176,9 @@ def train(
     publish: Annotated[
         str | None, typer.Option(metavar="NAME", help="Publish the best epoch as this model.")
     ] = None,
-    alias: Annotated[
-        list[str] | None, typer.Option(help="Moves to it besides 'latest'; repeatable.")
-    ] = None,
-    sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign it with this private key.")
-    ] = None,
-    registry: Annotated[
-        str,
-        typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
-    ] = "registry",
+    alias: Alias = None,
+    sign: Sign = None,
+    registry: RegistryUrl = "registry",
     even_if_worse: EvenIfWorse = False,
     gate_tolerance: GateTolerance = None,
     trusted_key: TrustedKey = None,
@@ -202,10 +201,8 @@ def train(
         typer.Option(min=1, help="Digits to render; a quarter more is held out. [default: 4000]"),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="DataLoader's processes.")] = 0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Torch's threads (default: torch's choice).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:INDEX.")] = "auto",
+    threads: Threads = None,
+    device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as one line of JSON.")
     ] = False,

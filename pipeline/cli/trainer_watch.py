@@ -9,10 +9,17 @@ from urllib.parse import urlsplit
 
 import typer
 
-from pipeline.cli.gate_options import EvenIfWorse, GateTolerance, TrustedKey
 from pipeline.cli.kafka import ConfigFile, bare_topic, kafka_access
 from pipeline.cli.signals import sigterm_as_ctrl_c
 from pipeline.cli.terminal import say
+from pipeline.cli.training_options import (
+    Device,
+    EvenIfWorse,
+    GateTolerance,
+    RegistryUrl,
+    Threads,
+    TrustedKey,
+)
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -88,14 +95,9 @@ def watch(
     even_if_worse: EvenIfWorse = False,
     gate_tolerance: GateTolerance = None,
     trusted_key: TrustedKey = None,
-    registry: Annotated[
-        str,
-        typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL."),
-    ] = "registry",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Torch's threads (default: torch's choice).")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:INDEX.")] = "auto",
+    registry: RegistryUrl = "registry",
+    threads: Threads = None,
+    device: Device = "auto",
     config: ConfigFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a line of JSON for each training.")
