@@ -51,7 +51,7 @@ check: $(DEV_STAMP) ## lint, format, types, layers, and that the reference is fr
 format: $(DEV_STAMP) ## formats the code
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
-bench: $(USER_STAMP) ## measures the worker against the plain loop and the ceiling; ARGS="kafka" on Kafka
+bench: $(USER_STAMP) ## measures the worker against the plain loop and the ceiling; ARGS="kafka" or "swaps"
 	@$(BIN)/headrace bench $(ARGS)
 
 reference: $(DEV_STAMP) ## writes docs/reference from the code

@@ -10,10 +10,12 @@ import typer
 
 from pipeline.cli.bench_kafka import bench_kafka
 from pipeline.cli.bench_parts import Progress, check_out, give, make_scenario
+from pipeline.cli.bench_swaps import bench_swaps
 from pipeline.errors import ConfigError
 
-app = typer.Typer(add_completion=False, subcommand_metavar="[kafka]")
+app = typer.Typer(add_completion=False, subcommand_metavar="[kafka|swaps]")
 app.command("kafka")(bench_kafka)
+app.command("swaps")(bench_swaps)
 
 
 class Decode(StrEnum):

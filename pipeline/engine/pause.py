@@ -5,21 +5,48 @@ from __future__ import annotations
 import statistics
 import threading
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _KEPT = 512
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(NamedTuple):
     size: int
-    started_mono_s: float
     taken_s: float
-    epoch: int
+
+
+class PauseWatch:
+    """How much longer than usual a batch took since it began, at the most.
+
+    Loading a network holds the interpreter's lock for some milliseconds; that is what a frame feels
+    of a swap, the exchange of the reference itself takes less than a microsecond. Usual is the
+    median of the batches before, of the same size where there were any.
+
+    Owned by: the ``TurnTimes`` that began it.
+    """
+
+    def __init__(self, before: list[_Turn]) -> None:
+        taken_s: dict[int, list[float]] = {}
+        for turn in before:
+            taken_s.setdefault(turn.size, []).append(turn.taken_s)
+        self._usual_s = {size: statistics.median(each) for size, each in taken_s.items()}
+        self._usual_of_all_s = statistics.median([turn.taken_s for turn in before] or [0.0])
+        self._longest_s = 0.0
+
+    @property
+    def pause_s(self) -> float:
+        """So far, in seconds; 0 without batches to compare."""
+        return self._longest_s
+
+    def note(self, turn: _Turn) -> None:
+        """One batch that began after the watch did."""
+        if self._usual_s:
+            usual_s = self._usual_s.get(turn.size, self._usual_of_all_s)
+            self._longest_s = max(self._longest_s, turn.taken_s - usual_s)
 
 
 class TurnTimes:
-    """The engine's last batches: when each started, how long it took, which model ran it.
+    """The engine's last batches: how long they took, and which model ran the last one.
 
     Thread-safe: the engine thread notes, the swap thread asks.
     """
@@ -27,34 +54,24 @@ class TurnTimes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._turns: deque[_Turn] = deque(maxlen=_KEPT)
+        self._epoch = 0
+        self._watch: PauseWatch | None = None
 
-    def note(self, size: int, started_mono_s: float, taken_s: float, epoch: int) -> None:
+    def note(self, size: int, taken_s: float, epoch: int) -> None:
         """One batch is done."""
+        turn = _Turn(size, taken_s)
         with self._lock:
-            self._turns.append(_Turn(size, started_mono_s, taken_s, epoch))
+            self._turns.append(turn)
+            self._epoch = epoch
+            if self._watch is not None:
+                self._watch.note(turn)
 
     def has_run(self, epoch: int) -> bool:
         """Whether a batch of this model, or a later one, is done."""
-        with self._lock:
-            return bool(self._turns) and self._turns[-1].epoch >= epoch
+        return self._epoch >= epoch
 
-    def pause_s(self, since_mono_s: float) -> float:
-        """How much longer than usual a batch took since then, at the most.
-
-        Loading a network holds the interpreter's lock for some milliseconds; that is what a frame
-        feels of a swap, the exchange of the reference itself takes less than a microsecond. Usual
-        is the median of the batches before, of the same size where there were any. 0 without
-        batches to compare.
-        """
+    def watch(self) -> PauseWatch:
+        """Begins to look for a pause; the watch before is over."""
         with self._lock:
-            turns = list(self._turns)
-        before = [turn for turn in turns if turn.started_mono_s < since_mono_s]
-        during = [turn for turn in turns if turn.started_mono_s >= since_mono_s]
-        if not before or not during:
-            return 0.0
-        longest = 0.0
-        for turn in during:
-            alike = [other.taken_s for other in before if other.size == turn.size]
-            usual_s = statistics.median(alike or [other.taken_s for other in before])
-            longest = max(longest, turn.taken_s - usual_s)
-        return longest
+            self._watch = PauseWatch(list(self._turns))
+            return self._watch

@@ -16,7 +16,9 @@ from pipeline.artifact.names import COPY_NOTE, LATEST
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
+from pipeline.engine.gentle import gently
 from pipeline.engine.loading import Loader
+from pipeline.engine.pause import PauseWatch
 from pipeline.engine.refusals import AGAIN_S, FORGOTTEN, MENDABLE, PASSING, QUARANTINED
 from pipeline.engine.rollout import Rollout, Trials
 from pipeline.engine.stage import EngineStage
@@ -179,28 +181,34 @@ class ModelWatcher:
 
     def _take(self, active: ActiveModel, artifact: Artifact, *, is_way_back: bool = False) -> None:
         """Makes a version ready and, once it has stood its trial, the active one."""
-        began = self._clock.monotonic()
-        try:
-            candidate = self._loader.load(artifact, active.identity.epoch + 1)
-        except RestartNeeded:
-            version = artifact.manifest.version
-            log.error("the device failed while %s@%d was made ready", active.identity.name, version)
-            raise
+        watch = self._turns.watch()
+        candidate = self._ready(active, artifact, is_way_back)
         found, pause_s = "", 0.0
         if self._trials.shadow is not None and not self._is_way_out(active, artifact, is_way_back):
-            pause_s = self._turns.pause_s(began)
+            pause_s = watch.pause_s
             check_wanted = partial(self._check_wanted, active, candidate.identity.version)
             found = self.rollout.run(self._slot, candidate, check_wanted)
-            began = self._clock.monotonic()  # the trial was no pause
+            watch = self._turns.watch()  # the trial was no pause
         self.rollout.promote(self._slot, candidate)
         self._before = self._way_back(active, candidate)
         new = candidate.identity
         self._metrics.show_model(active.identity, new)
-        pause_s = max(pause_s, self._await_pause(new.epoch, began))
+        pause_s = max(pause_s, self._await_pause(new.epoch, watch))
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
         log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
         self._tell(new, "swapped", detail=found, pause_s=pause_s)
+
+    def _ready(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> ActiveModel:
+        """Loads and warms a version, so that the frames hardly feel it; where the active one's are
+        lost for as long, at once."""
+        load = partial(self._loader.load, artifact, active.identity.epoch + 1)
+        try:
+            return load() if is_way_back else gently(load, self._stopping.wait)
+        except RestartNeeded:
+            version = artifact.manifest.version
+            log.error("the device failed while %s@%d was made ready", active.identity.name, version)
+            raise
 
     def _is_way_out(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> bool:
         """Whether this is the way away from the active model, which then is no measure of it: our
@@ -239,13 +247,13 @@ class ModelWatcher:
         is_good = self._turns.has_run(epoch) and not self._health.complaint(epoch)
         return _Before(active.identity, active.content) if is_good else self._before
 
-    def _await_pause(self, epoch: int, began_mono_s: float) -> float:
+    def _await_pause(self, epoch: int, watch: PauseWatch) -> float:
         """Waits for the new model's first batch, which ends what frames can feel of the swap."""
         end = self._clock.monotonic() + _FIRST_BATCH_WITHIN_S
         while not self._turns.has_run(epoch) and self._clock.monotonic() < end:
             if self._stopping.wait(0.01):
                 break
-        return self._turns.pause_s(began_mono_s)
+        return watch.pause_s
 
     def _refuse(self, active: ActiveModel, version: int, error: HeadraceError) -> None:
         """Says once why a version isn't taken; the active model goes on."""

@@ -20,6 +20,7 @@ import torch
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
 from pipeline.engine.device import check_device, copies_of, has_no_room, reason_of
+from pipeline.engine.gentle import at_once
 from pipeline.engine.operators import forbidden_operator
 from pipeline.errors import ArtifactRefused
 from pipeline.types import BatchNhwc, LogitsNk
@@ -99,8 +100,12 @@ class TorchScriptEngine:
         return on_device
 
 
-def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
+def load_torchscript(
+    model: bytes, device: str, rest: Callable[[], None] = at_once
+) -> TorchScriptEngine:
     """Loads a TorchScript file from its bytes: those that were hashed, never a path read again.
+    torch holds the interpreter's lock while it reads the network, and again while it fuses it:
+    ``rest`` is called between the two.
 
     Raises:
         ArtifactRefused: ``no_room``: the device has no memory for it; ``forbidden``: it does more
@@ -112,7 +117,12 @@ def load_torchscript(model: bytes, device: str) -> TorchScriptEngine:
         # cuDNN rounds float32 to TF32's ten bits by default: other scores than on the CPU, and
         # further from the golden ones than their tolerance.
         torch.backends.cudnn.allow_tf32 = False
-    return TorchScriptEngine(_loaded(model, on, _for_inference), on, lambda: _loaded(model, on))
+
+    def fused(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        rest()
+        return _for_inference(module)
+
+    return TorchScriptEngine(_loaded(model, on, fused), on, lambda: _loaded(model, on))
 
 
 def _loaded(

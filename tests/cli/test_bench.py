@@ -138,6 +138,36 @@ def test_the_measurement_on_kafka_says_what_to_mend_before_it_starts_anything(
     assert "secret" not in ran.err
 
 
+def test_swaps_are_measured_beside_the_calm_before_each(tmp_path: Path) -> None:
+    out = tmp_path / "swaps.json"
+    ran = headrace(
+        *("bench", "swaps", "--swaps", "3", "--frames", "60", "--load", "0.3", "--json"),
+        *("--out", str(out)),
+    )
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report == json.loads(out.read_text())
+    assert list(report)[:2] == ["schema", "ratios"]
+    assert list(report["ratios"])[2] == "p99_in_swaps_over_before"
+    for ratio in report["ratios"].values():
+        assert 0 < ratio["low"] <= ratio["high"]
+    for ages in report["age_ms"].values():
+        assert 0 < ages["p50"] <= ages["p90"] <= ages["p99"] <= ages["longest"]
+    assert report["swaps"]["count"] == 3
+    assert report["swaps"]["frames"] > 0
+    assert report["swaps"]["took_s"]["min"] > 0
+    assert report["swaps"]["resident_mib"]["last"] > 100
+    full = report["stream"]["full_speed_frames_per_s"]["median"]
+    assert report["stream"]["frames_per_s"] == pytest.approx(0.3 * full, abs=0.1)
+
+
+def test_the_tables_of_swaps_say_the_goal() -> None:
+    ran = headrace("bench", "swaps", "--swaps", "1", "--frames", "60")
+    assert ran.code == 0, ran.err
+    assert "at most 1.1" in ran.out
+    assert "1 swap of reference-cnn" in " ".join(ran.out.split())
+
+
 def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:
     script = (
         "import sys; from pipeline.cli.bench import bench; "

@@ -116,7 +116,7 @@ def test_a_version_that_is_only_slow_is_refused_and_may_come_again(
     worker = shadowing(rig, shadow_share=1.0)
     load = loading.load_torchscript
     monkeypatch.setattr(
-        loading, "load_torchscript", lambda model, device: Dawdling(load(model, device))
+        loading, "load_torchscript", lambda model, device, _rest: Dawdling(load(model, device))
     )
     publish_tiny(rig.registry, bias=0.5)
     wait_until(lambda: events(worker) == [("too_slow", 2)])

@@ -231,7 +231,7 @@ def resident(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
     counts: list[int] = []
 
-    def load(model: bytes, device: str) -> TorchScriptEngine:
+    def load(model: bytes, device: str, _rest: object = None) -> TorchScriptEngine:
         engine = load_torchscript(model, device)
         engines.add(engine)
         counts.append(len(engines))
@@ -308,7 +308,7 @@ def test_a_model_without_room_beside_the_active_one_is_tried_again_later(
 def test_a_device_that_is_lost_with_a_candidate_ends_the_worker_for_its_supervisor(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def lose(model: bytes, device: str) -> TorchScriptEngine:
+    def lose(model: bytes, device: str, _rest: object) -> TorchScriptEngine:
         raise RestartNeeded("the device failed")
 
     worker = endless(rig)

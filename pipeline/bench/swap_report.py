@@ -1,0 +1,113 @@
+"""What swaps cost the frames, as JSON and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from pipeline.bench.conditions import gpu_name, machine_json, spread_json, table, versions_json
+from pipeline.bench.felt import Between
+from pipeline.bench.rounds import Spread, spread
+from pipeline.bench.scenario import PICTURE_WH, Scenario
+from pipeline.bench.swapping import Swapping
+
+SCHEMA = "headrace.bench.swaps/1"
+
+_NAMES = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
+_GOALS = {"p99": 1.1}
+"""The project's own: at most so much."""
+
+_SETTLED = 10
+"""Swaps after which memory is compared: torch's allocators have what they keep by then."""
+
+
+def make_report(
+    scenario: Scenario, measured: Swapping, full_speed: Spread, load: float, load_before: float
+) -> dict[str, Any]:
+    """Everything as one JSON object: ratios first, then what they are of, then how."""
+    swaps = measured.swaps
+    return {
+        "schema": SCHEMA,
+        "ratios": {
+            f"{_NAMES[share]}_in_swaps_over_before": _between(value)
+            | {"goal": _GOALS.get(_NAMES[share])}
+            for share, value in measured.felt.ratios.items()
+        },
+        "age_ms": {
+            "in_swaps": _ms(measured.felt.swap_s),
+            "before": _ms(measured.felt.calm_s),
+        },
+        "swaps": {
+            "count": len(swaps),
+            "apart_s": measured.plan.apart_s,
+            "frames": measured.felt.frames_in_swaps,
+            "took_s": spread_json(spread([each.took_s for each in swaps])),
+            "pause_ms": spread_json(spread([1000 * each.pause_s for each in swaps])),
+            "resident_mib": _resident([each.resident_bytes for each in swaps]),
+        },
+        "stream": {
+            "full_speed_frames_per_s": spread_json(full_speed),
+            "share": load,
+            "frames_per_s": round(measured.plan.fps, 1),
+        },
+        "setup": {
+            "net": scenario.net,
+            "device": scenario.device,
+            "gpu": gpu_name(scenario.device),
+            "sample": [scenario.spec.width, scenario.spec.height],
+            "picture": [*PICTURE_WH, scenario.quality, round(scenario.mean_bytes)],
+            "decode_threads": scenario.decode_threads,
+            "torch_threads": scenario.worker_torch_threads,
+        },
+        "machine": machine_json(scenario.machine.cores, load_before),
+        "versions": versions_json(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def tables(report: Mapping[str, Any]) -> Group:
+    """The report for a person, ratios first."""
+    ages = table("Ages of frames, ms", "before", "in swaps", "ratio (in 9 of 10 cases)", "goal")
+    before, in_swaps = report["age_ms"]["before"], report["age_ms"]["in_swaps"]
+    for name, ratio in report["ratios"].items():
+        which = name.partition("_")[0]
+        goal = "" if ratio["goal"] is None else f"at most {ratio['goal']:g}"
+        shown = f"{ratio['ratio']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})"
+        ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", shown, goal)
+    swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
+    took, pause, memory = swaps["took_s"], swaps["pause_ms"], swaps["resident_mib"]
+    machine, versions = report["machine"], report["versions"]
+    times = "1 swap" if swaps["count"] == 1 else f"{swaps['count']} swaps"
+    notes = (
+        f"{times} of {setup['net']}, {swaps['frames']} frames in them, beside the"
+        f" calm before each, at {stream['frames_per_s']:g} frames/s, which is"
+        f" {stream['share']:.0%} of the worker's speed\n"
+        f"a swap took {took['median']:.2f} s ({took['min']:.2f}–{took['max']:.2f}), the pause that"
+        f" the worker told was {pause['median']:.1f} ms ({pause['min']:.1f}–{pause['max']:.1f})\n"
+        f"resident memory: {memory['settled']:.0f} MiB after the first swaps,"
+        f" {memory['last']:.0f} MiB after the last\n"
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1m_before']} before;"
+        f" headrace {versions['headrace']} ({versions['commit']}), torch {versions['torch']}"
+    )
+    return Group(ages, Text(notes))
+
+
+def _between(value: Between) -> dict[str, float]:
+    return {
+        "ratio": round(value.ratio, 3),
+        "low": round(value.low, 3),
+        "high": round(value.high, 3),
+    }
+
+
+def _ms(values_s: Mapping[float, float]) -> dict[str, float]:
+    return {_NAMES[share]: round(1000 * value, 2) for share, value in values_s.items()}
+
+
+def _resident(by_swap: Sequence[int]) -> dict[str, float]:
+    settled = by_swap[min(_SETTLED, len(by_swap)) - 1]
+    return {"settled": round(settled / 2**20, 1), "last": round(by_swap[-1] / 2**20, 1)}

@@ -1,0 +1,164 @@
+"""A worker at a part of its speed whose model is swapped again and again, and what frames felt."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.artifact.names import LATEST
+from pipeline.artifact.registry import Registry
+from pipeline.bench.conditions import resident_bytes
+from pipeline.bench.felt import Ages, Felt, Pair, Span, felt
+from pipeline.bench.scenario import Scenario
+from pipeline.bench.subject import PacedPictures
+from pipeline.clock import SystemClock
+from pipeline.config import Settings
+from pipeline.errors import HeadraceError, StageFailed
+from pipeline.worker import Worker
+
+_AFTER_S = 0.1
+"""Added to a swap: frames that came right after it may still wait behind those of it."""
+
+_FIRST_CALM_S = 1.0
+_WITHIN_S = 600.0
+"""Longer than any of the networks takes to be made ready on two cores."""
+
+_LOOK_S = 0.02
+"""How often the worker looks at the alias as well: what it waits for that is no part of a swap."""
+
+_ENDLESS = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """So many ``swaps`` on a stream of ``fps``, with ``apart_s`` seconds between one and the calm
+    that the next is compared with."""
+
+    fps: float
+    swaps: int
+    apart_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """One: how long from the alias to the first batch of the new model, and the pause that the
+    worker told; the process's resident memory after it."""
+
+    took_s: float
+    pause_s: float
+    resident_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swapping:
+    """What was measured."""
+
+    plan: Plan
+    felt: Felt
+    swaps: tuple[Swap, ...]
+
+
+def swap_again_and_again(
+    scenario: Scenario, versions: tuple[int, int], plan: Plan, tell: Callable[[], None]
+) -> Swapping:
+    """Runs a worker on a paced stream and moves the alias to and fro between two versions; ``tell``
+    is called before each swap.
+
+    Raises:
+        StageFailed: the worker ended, or a swap never came.
+    """
+    rows = Path(scenario.folder) / "swapping.jsonl"
+    rows.unlink(missing_ok=True)
+    name = scenario.model.partition("@")[0]
+    registry = Registry(scenario.registry)
+    registry.set_alias(name, LATEST, versions[0])
+    paced = PacedPictures(scenario.pictures, _ENDLESS, plan.fps, SystemClock())
+    worker = Worker(_settings(replace(scenario, model=name), rows), sources=[paced])
+    mover = _Mover(worker, registry, name, versions)
+    moving = threading.Thread(target=mover.run, args=(plan, tell), name="mover", daemon=True)
+    moving.start()
+    summary = worker.run()
+    mover.ended.set()
+    moving.join()
+    if mover.error is not None or summary.scored != summary.received:
+        raise StageFailed(f"nothing can be said of the swaps: {mover.error or summary.error}")
+    return Swapping(plan, felt(_ages_of(rows), mover.pairs), tuple(mover.swaps))
+
+
+def _settings(scenario: Scenario, rows: Path) -> Settings:
+    settings = scenario.settings(f"jsonl:{rows}")
+    model = settings.model.model_copy(update={"watch_interval_s": _LOOK_S})
+    return settings.model_copy(update={"model": model})
+
+
+class _Mover:
+    """Moves the alias while the worker runs. Owned by: its thread; when that has ended, by who
+    started it."""
+
+    def __init__(
+        self, worker: Worker, registry: Registry, name: str, versions: tuple[int, int]
+    ) -> None:
+        self._worker = worker
+        self._registry = registry
+        self._name = name
+        self._versions = versions
+        self.ended = threading.Event()
+        self.pairs: list[Pair] = []
+        self.swaps: list[Swap] = []
+        self.error: HeadraceError | None = None
+
+    def run(self, plan: Plan, tell: Callable[[], None]) -> None:
+        """Swaps so often, and stops the worker."""
+        try:
+            self._await(lambda: self._worker.summary().scored > 0, "its first frame")
+            calm_s = _FIRST_CALM_S
+            for number in range(1, plan.swaps + 1):
+                tell()
+                self.ended.wait(plan.apart_s)
+                calm_from = time.time()
+                self.ended.wait(calm_s)
+                calm_s = self._swap(number, calm_from)
+        except HeadraceError as error:
+            self.error = error
+        finally:
+            self._worker.stop()
+
+    def _swap(self, number: int, calm_from: float) -> float:
+        """Gives the seconds that it took."""
+        told_s = self._paused_s()
+        began, began_at = time.monotonic(), time.time()
+        self._registry.set_alias(self._name, LATEST, self._versions[number % 2])
+        self._await(lambda: self._worker.summary().swaps == number, f"swap {number}")
+        took_s = time.monotonic() - began
+        self.ended.wait(_AFTER_S)
+        self.pairs.append(Pair(Span(began_at, time.time()), Span(calm_from, began_at)))
+        self.swaps.append(Swap(took_s, self._paused_s() - told_s, resident_bytes()))
+        return took_s + _AFTER_S
+
+    def _await(self, is_there: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + _WITHIN_S
+        while not is_there():
+            if self.ended.wait(_LOOK_S) or time.monotonic() > until:
+                raise StageFailed(f"{what} never came")
+
+    def _paused_s(self) -> float:
+        """All swaps so far."""
+        families = self._worker.metrics.model_swap_pause.collect()
+        samples = [sample for family in families for sample in family.samples]
+        return sum(each.value for each in samples if each.name.endswith("_sum"))
+
+
+def _ages_of(rows: Path) -> Ages:
+    captured_at: list[float] = []
+    ages_s: list[float] = []
+    with rows.open() as lines:
+        for line in lines:
+            row = json.loads(line)
+            captured_at.append(datetime.fromisoformat(row["captured_at"]).timestamp())
+            ages_s.append(row["age_ms"] / 1000)
+    return Ages(captured_at, ages_s)
