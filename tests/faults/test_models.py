@@ -77,7 +77,7 @@ def test_16_a_model_that_fails_on_live_frames_alone_is_rolled_back(arena: Arena)
     url = worker.until_ready()
     arena.feeder.feed(1000)
     arena.until_all_done()
-    arena.publish(18, fails=True)
+    arena.publish(18, "fails")
     rolled_back = 'headrace_model_swaps_total{result="rolled_back"}'
 
     def is_rolled_back() -> bool:
