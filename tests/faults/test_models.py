@@ -16,7 +16,7 @@ from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
 from tests.faults.oracle.networks import NAME
 from tests.faults.scenarios import altered_model, intruded_model, swaps
-from tests.faults.trials import canaries
+from tests.faults.trials import canaries, wandering_canaries
 from tests.flow.process import Headrace, samples
 from tests.support import wait_until
 
@@ -142,6 +142,17 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
     arena.stop_all()
     verdict = arena.verdict("20-swaps-and-rebalances", has_all_summaries=True)
     assert verdict.broken == []
+
+
+def test_20_canaries_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
+    """A rebalance in the middle of a trial, and a drain."""
+    second = wandering_canaries(arena)
+    assert refused(second, "swapped") == 1
+    arena.stop_all()
+    verdict = arena.verdict("20-canaries-and-rebalances", has_all_summaries=True)
+    assert verdict.broken == []
+    assert arena.scoring_models() == {17, 18, 19}
+    assert arena.letters() == []
 
 
 def test_17_a_file_that_is_not_what_its_manifest_says_is_refused(arena: Arena) -> None:

@@ -6,16 +6,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
-from tests.faults.arena import Arena, is_true_within, metric
+from tests.faults.arena import Arena, is_true_within
 from tests.faults.oracle.networks import NAME, Flaw
 from tests.flow.process import Headrace, samples
 
 _MOST_WAITING = 200
+_CANARY_FRAMES = "HEADRACE_MODEL__CANARY_FRAMES"
 
 AS_CANARY = {
     "HEADRACE_MODEL__ROLLOUT": "canary",
@@ -24,7 +26,7 @@ AS_CANARY = {
     "HEADRACE_MODEL__SHADOW_SHARE": "1",
     "HEADRACE_MODEL__CANARY_SHARE": "0.5",
     # By far more than it has scored until somebody sees that it does.
-    "HEADRACE_MODEL__CANARY_FRAMES": "1000",
+    _CANARY_FRAMES: "1000",
     "HEADRACE_MODEL__MAX_DISAGREEMENT": "0.1",
     "HEADRACE_MODEL__MAX_SLOWDOWN": "1000",  # the machine may be busy, and networks are tiny
 }
@@ -39,20 +41,33 @@ def canaries(arena: Arena, *, drain_s: float = 60) -> Headrace:
     _feed_until_taken(arena, worker, 1)
     _take_back(arena, worker, 19, "fails_late")
     _take_back(arena, worker, 20, "differs_late")
-    arena.publish(21)
-    _feed_until_canary(arena, worker)
-    next_one = arena.publish(22)
-    _feed_until(arena, lambda: _left(worker) == 1)
-    _feed_until_canary(arena, worker)
+    _feed_until_canary(arena, arena.publish(21), worker)
+    _feed_until_canary(arena, next_one := arena.publish(22), worker)
     there = Registry(arena.registry)
     there.set_alias(NAME, LATEST, good)
-    _feed_until(arena, lambda: _left(worker) == 2)
+    _feed_until(arena, lambda: _trial(worker) is None)
     there.set_alias(NAME, LATEST, next_one)
-    _feed_until_canary(arena, worker)
+    _feed_until_canary(arena, next_one, worker)
     _feed_until_taken(arena, worker, 2)
     arena.feeder.feed(500)
     is_true_within(arena.is_all_done, drain_s)
     return worker
+
+
+def wandering_canaries(arena: Arena, *, drain_s: float = 60) -> Headrace:
+    """A second worker comes in the middle of the first one's trial, and begins with what is on
+    trial there; the next version is on trial at both when the first one drains."""
+    first = arena.start(env=AS_CANARY | {_CANARY_FRAMES: "1000000"})  # it waits for the second
+    first.until_ready()
+    _feed_until_canary(arena, arena.publish(18), first)
+    second = arena.start(env=AS_CANARY)
+    second.until_ready()
+    _feed_until_canary(arena, arena.publish(19), first, second)
+    arena.stop(first)
+    _feed_until_taken(arena, second, 1)
+    arena.feeder.feed(500)
+    is_true_within(arena.is_all_done, drain_s)
+    return second
 
 
 def canary_taken_back(arena: Arena, *, drain_s: float = 30) -> None:
@@ -67,15 +82,13 @@ def canary_taken_back(arena: Arena, *, drain_s: float = 30) -> None:
 def _take_back(arena: Arena, worker: Headrace, constant: int, flaw: Flaw) -> None:
     """The frames that it is bad on come when it scores streams."""
     before = _swaps(worker, "canary")
-    arena.publish(constant, flaw)
-    _feed_until_canary(arena, worker)
+    _feed_until_canary(arena, arena.publish(constant, flaw), worker)
     _feed_until(arena, lambda: _swaps(worker, "canary") > before, are_late=True)
 
 
-def _feed_until_canary(arena: Arena, worker: Headrace) -> None:
-    """Until a candidate has scored some frames of its streams."""
-    scored = metric(worker.url(), "headrace_canary_frames_total")
-    _feed_until(arena, lambda: metric(worker.url(), "headrace_canary_frames_total") > scored)
+def _feed_until_canary(arena: Arena, version: int, *workers: Headrace) -> None:
+    """Until this version has scored frames of its streams, at each of these workers."""
+    _feed_until(arena, lambda: all(_is_canary(each, version) for each in workers))
 
 
 def _feed_until_taken(arena: Arena, worker: Headrace, count: int) -> None:
@@ -102,13 +115,17 @@ def _feed_until(
 
 def _swaps(worker: Headrace, result: str) -> float:
     """How many versions came to this."""
-    return _sample(worker, f'headrace_model_swaps_total{{result="{result}"}}')
+    found = samples(httpx.get(f"{worker.url()}metrics").text)
+    return found.get(f'headrace_model_swaps_total{{result="{result}"}}', 0.0)
 
 
-def _left(worker: Headrace) -> float:
-    """How many canaries ended because the alias moved on."""
-    return _sample(worker, 'headrace_trials_total{rollout="canary",verdict="none"}')
+def _is_canary(worker: Headrace, version: int) -> bool:
+    trial = _trial(worker)
+    if trial is None or trial["frames"] == 0:
+        return False
+    return (trial["version"], trial["rollout"]) == (version, "canary")
 
 
-def _sample(worker: Headrace, series: str) -> float:
-    return samples(httpx.get(f"{worker.url()}metrics").text).get(series, 0.0)
+def _trial(worker: Headrace) -> dict[str, Any] | None:
+    """The trial that is under way, as the page shows it."""
+    return httpx.get(f"{worker.url()}live.json").json()["view"]["trial"]
