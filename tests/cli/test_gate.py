@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, PublishRefused
 from pipeline.opencv import cv2
 from tests.artifacts import publish_tiny
 from tests.cli.headrace import headrace
+from tests.flow.process import Headrace
 from trainer.__main__ import app
 from trainer.gated import GATE_NOTE
 
@@ -244,6 +245,24 @@ def test_the_gate_of_a_training_goes_with_publish(options: list[str]):
     ran = CliRunner().invoke(app, [*PLAIN, *options])
     assert isinstance(ran.exception, ConfigError)
     assert f"{options[0]} goes with --publish NAME" in str(ran.exception)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("plants", "code", "latest"),
+    [((), 1, 1), (("mutants.let_the_worse_pass",), 0, 2)],
+    ids=["as it is", "with the gate always open"],
+)
+def test_it_is_the_gate_that_keeps_the_alias_where_it_is(
+    own: Path, plants: tuple[str, ...], code: int, latest: int
+):
+    data = ["--data", str(own / "data")]
+    publish(own, "good", *data)
+    verb = ["publish", str(own / "bad.pt"), "--name", "own", "--size", "16x16", *data]
+    rest = ["--labels", str(own / "labels.txt"), "--registry", str(own / "models"), "--json"]
+    with Headrace(*verb, *rest, plants=plants) as publisher:
+        assert publisher.end(90) == code, publisher.said()
+    assert Registry(str(own / "models")).aliases("own") == {"latest": latest}
 
 
 def test_a_refusal_exits_with_1_and_one_line(own: Path):

@@ -23,7 +23,7 @@ from pipeline.kafka.address import KafkaAddress
 from pipeline.kafka.connection import create_topic
 from tests.faults.feeder import Feeder
 from tests.faults.oracle.checker import Evidence, Fault, Verdict, check
-from tests.faults.oracle.networks import NAME, network_bytes, publish_network
+from tests.faults.oracle.networks import NAME, Flaw, network_bytes, publish_network
 from tests.flow.process import Headrace, samples, total
 from tests.kafka.row import Row
 from tests.kafka.tail import Tail
@@ -84,12 +84,11 @@ class Arena:
         self.feeder = Feeder(servers, self.topics.name, nonce=uuid.uuid4().int & 0xFFF)
         self.publish(FIRST_MODEL)
 
-    def publish(self, constant: int, *, fails: bool = False) -> str:
-        """Publishes the network with this constant as the latest, or with ``fails`` one that is bad
-        on live frames alone; gives its digest."""
-        digest = publish_network(self.registry, constant, fails=fails, key=self.key).sha256
-        self.models[digest] = constant
-        return digest
+    def publish(self, constant: int, flaw: Flaw = "") -> int:
+        """Publishes the network with this constant as the latest; gives its version."""
+        manifest = publish_network(self.registry, constant, flaw=flaw, key=self.key)
+        self.models[manifest.sha256] = constant
+        return manifest.version
 
     def trust_none_but_ours(self) -> None:
         """From now on workers take what is signed by the arena's key alone, and that is all that

@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from tests.faults.oracle.checker import Fate, Sent
-from tests.faults.oracle.identity import Identity, picture
+from tests.faults.oracle.identity import LATE, Identity, picture
 from tests.kafka.topics import digest_header
 
 STREAMS = 8
@@ -58,11 +58,13 @@ class Feeder:
         *,
         must_be: Callable[[Identity], Fate] | None = None,
         damaged_every: int = 0,
+        are_late: bool = False,
     ) -> Iterable[Message]:
         """The next ``count`` frames, spread over the streams. See ``Sent`` for ``must_be``; with
-        ``damaged_every`` a message that is no picture comes in the place of each so manyth."""
+        ``damaged_every`` a message that is no picture comes in the place of each so manyth.
+        ``are_late`` frames are those that some networks are bad on."""
         for number in itertools.islice(self._numbers, count):
-            identity = Identity(number % STREAMS, number, self._nonce)
+            identity = Identity(number % STREAMS, number + LATE * are_late, self._nonce)
             if damaged_every and number % damaged_every == 0:
                 key = f"damaged-{identity.stream}".encode()
                 yield Message(b"no picture", key, must_be="rejected")

@@ -16,6 +16,7 @@ from tests.faults.arena import WINDOW, Arena, metric
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
 from tests.faults.oracle.networks import NAME
 from tests.faults.scenarios import altered_model, intruded_model, swaps
+from tests.faults.trials import canaries, wandering_canaries
 from tests.flow.process import Headrace, samples
 from tests.support import wait_until
 
@@ -77,7 +78,7 @@ def test_16_a_model_that_fails_on_live_frames_alone_is_rolled_back(arena: Arena)
     url = worker.until_ready()
     arena.feeder.feed(1000)
     arena.until_all_done()
-    arena.publish(18, fails=True)
+    arena.publish(18, "fails")
     rolled_back = 'headrace_model_swaps_total{result="rolled_back"}'
 
     def is_rolled_back() -> bool:
@@ -101,6 +102,18 @@ def test_20_model_after_model_under_load(arena: Arena) -> None:
     assert verdict.broken == []
     assert verdict.models > 4
     assert swapped > 4
+
+
+def test_16_and_20_canary_after_canary_under_load(arena: Arena) -> None:
+    """Streams are at two models at a time, and no frame is rejected for one that fails."""
+    worker = canaries(arena)
+    swaps = {result: refused(worker, result) for result in ("swapped", "canary")}
+    arena.stop_all()
+    verdict = arena.verdict("20-canaries", has_all_summaries=True, has_one_worker=True)
+    assert verdict.broken == []
+    assert swaps == {"swapped": 2, "canary": 2}
+    assert arena.scoring_models() == {17, 18, 19, 20, 21, 22}
+    assert arena.letters() == []
 
 
 def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
@@ -129,6 +142,17 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
     arena.stop_all()
     verdict = arena.verdict("20-swaps-and-rebalances", has_all_summaries=True)
     assert verdict.broken == []
+
+
+def test_20_canaries_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
+    """A rebalance in the middle of a trial, and a drain."""
+    second = wandering_canaries(arena)
+    assert refused(second, "swapped") == 1
+    arena.stop_all()
+    verdict = arena.verdict("20-canaries-and-rebalances", has_all_summaries=True)
+    assert verdict.broken == []
+    assert arena.scoring_models() == {17, 18, 19}
+    assert arena.letters() == []
 
 
 def test_17_a_file_that_is_not_what_its_manifest_says_is_refused(arena: Arena) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import scenarios
+from tests.faults import scenarios, trials
 from tests.faults.arena import Arena
 from tests.faults.devices import SLOW, SLOWER, SLOWEST
 from tests.kafka.broker import LocalBroker
@@ -24,11 +24,12 @@ pytestmark = [
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Where a bug shows, and the promise that it breaks."""
+    """Where a bug shows, and the promise that it breaks. ``has_one_worker``: see ``Evidence``."""
 
     play: Callable[[Arena], object]
     breaks: str
     device: str = SLOW
+    has_one_worker: bool = False
 
 
 MUTANTS = {
@@ -44,6 +45,10 @@ MUTANTS = {
     "reuse_rows_early": Case(scenarios.plain_load, "wrong_frame"),
     "skip_the_signature": Case(scenarios.intruded_model, "wrong_model"),
     "trust_the_manifest": Case(scenarios.altered_model, "wrong_model"),
+    "name_the_active_model": Case(trials.canary_taken_back, "wrong_model"),
+    "part_the_frames": Case(trials.canary_taken_back, "epochs", has_one_worker=True),
+    "keep_the_epoch": Case(trials.canary_taken_back, "epochs", has_one_worker=True),
+    "reject_with_the_canary": Case(trials.canary_taken_back, "wrong_outcome"),
 }
 
 
@@ -63,7 +68,8 @@ def test_a_planted_bug_is_caught(arena: Arena, mutant: str) -> None:
     arena.plants = (case.device, f"mutants.{mutant}")
     arena.has_probe = False  # a process without the bug, which would cover it
     case.play(arena)
-    assert case.breaks in arena.verdict(f"mutant-{mutant}").broken
+    verdict = arena.verdict(f"mutant-{mutant}", has_one_worker=case.has_one_worker)
+    assert case.breaks in verdict.broken
 
 
 @pytest.mark.faults
@@ -95,4 +101,5 @@ def test_a_commit_before_the_acknowledgement_is_caught(
 def test_every_mutant_is_tried() -> None:
     there = {path.stem for path in (Path(__file__).parent / "mutants").glob("*.py")}
     with_brokers_of_their_own = {"commit_before_ack", "believe_the_commit"}  # test_two_brokers.py
-    assert there == {*MUTANTS, *STRICT_MUTANTS, *with_brokers_of_their_own}
+    of_the_gate = {"let_the_worse_pass"}  # tests/cli/test_gate.py
+    assert there == {*MUTANTS, *STRICT_MUTANTS, *with_brokers_of_their_own, *of_the_gate}

@@ -8,15 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine.scoring import best_predictions
+from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
 from pipeline.opencv import cv2
 from pipeline.preprocess import load_sample
 from tests.faults.oracle.checker import Evidence, Fault, Sent, check
-from tests.faults.oracle.identity import Identity, picture, read_picture
-from tests.faults.oracle.networks import LABELS, SPEC, expected_logits, reveal
+from tests.faults.oracle.identity import LATE, Identity, picture, read_picture
+from tests.faults.oracle.networks import (
+    LABELS,
+    SPEC,
+    Flaw,
+    Revealed,
+    expected_logits,
+    golden_inputs,
+    network_bytes,
+    reveal,
+)
 from tests.kafka.row import Row
 
 identities = st.builds(
@@ -70,21 +80,48 @@ def test_an_identity_survives_the_jpeg_and_every_size(identity: Identity, side_p
     assert read_picture(small) == identity
 
 
+def revealed(logits_1k: np.ndarray) -> Revealed | None:
+    (best,) = best_predictions(logits_1k, LABELS)
+    predictions = [
+        {"class": p.label, "class_id": p.class_id, "confidence": round(p.confidence, 6)}
+        for p in best
+    ]
+    return reveal({"predictions": predictions})
+
+
 @given(identities, st.integers(0, 4095))
 def test_a_row_tells_which_frame_and_which_network_made_it(
     identity: Identity, constant: int
 ) -> None:
     sample = load_sample(picture(identity), SPEC)
-    (best,) = best_predictions(expected_logits(sample[None], constant), LABELS)
-    body = {
-        "predictions": [
-            {"class": p.label, "class_id": p.class_id, "confidence": round(p.confidence, 6)}
-            for p in best
-        ]
-    }
-    revealed = reveal(body)
-    assert revealed is not None
-    assert (revealed.identity, revealed.constant) == (identity, constant)
+    assert revealed(expected_logits(sample[None], constant)) == Revealed(identity, constant)
+
+
+@pytest.fixture(scope="module")
+def flawed() -> dict[str, TorchScriptEngine]:
+    flaws: tuple[Flaw, ...] = ("fails", "fails_late", "differs_late")
+    return {flaw: load_torchscript(network_bytes(17, flaw), "cpu") for flaw in flaws}
+
+
+@given(identity=identities)
+@settings(deadline=None)
+def test_a_network_with_a_flaw_shows_it_on_frames_alone(
+    flawed: dict[str, TorchScriptEngine], identity: Identity
+) -> None:
+    sample_nhwc = load_sample(picture(identity), SPEC)[None]
+    sound_1k = expected_logits(sample_nhwc, 17)
+    by = {flaw: engine.score(sample_nhwc) for flaw, engine in flawed.items()}
+    is_late = identity.number >= LATE
+    assert not np.isfinite(by["fails"]).all()
+    assert np.isfinite(by["fails_late"]).all() == (not is_late)
+    assert np.isfinite(by["differs_late"]).all()
+    assert (by["differs_late"].argmax() != sound_1k.argmax()) == is_late
+    assert revealed(by["differs_late"]) == Revealed(identity, 17)
+    noise_nhwc = golden_inputs(17)
+    for engine in flawed.values():
+        np.testing.assert_allclose(
+            engine.score(noise_nhwc), expected_logits(noise_nhwc, 17), atol=1e-5
+        )
 
 
 def test_a_clean_run_is_clean() -> None:
@@ -154,6 +191,25 @@ FAULTY = {
 @pytest.mark.parametrize("promise", FAULTY)
 def test_each_broken_promise_is_seen_alone(promise: str) -> None:
     assert check(FAULTY[promise]).broken == [promise]
+
+
+def of_stream(offset: int, stream: str, epoch: int, digest: str = "a" * 64) -> Row:
+    model = {"sha256": digest, "epoch": epoch}
+    constant = MODELS[digest]
+    return row(
+        f"t/0/{offset}", Identity(1, offset, 7), stream=stream, model=model, constant=constant
+    )
+
+
+def test_streams_may_be_at_two_models_at_a_time_where_each_has_its_epoch() -> None:
+    ours, canary = "a" * 64, "b" * 64
+    rows = [of_stream(0, "n", 1), of_stream(1, "s", 2, canary), of_stream(2, "n", 1)]
+    evidence = replace(CLEAN, results=rows, has_one_worker=True)
+    assert check(evidence).broken == []
+    back = [*rows[:2], of_stream(2, "s", 1)]
+    assert check(replace(evidence, results=back)).broken == ["epochs"]
+    taken_back = [*rows[:2], of_stream(2, "s", 2, ours)]
+    assert check(replace(evidence, results=taken_back)).broken == ["epochs"]
 
 
 def test_a_frame_that_was_committed_without_an_outcome_is_forgotten_too() -> None:

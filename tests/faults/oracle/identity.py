@@ -19,6 +19,11 @@ _BITS = SIDE * SIDE
 _DARK, _BRIGHT, _NOISE = 48, 208, 24
 _STREAMS, _NUMBERS, _NONCES = 1 << 6, 1 << 18, 1 << 12
 
+LATE = _NUMBERS // 2
+"""Frames of this number and above are late ones, which a network may be bad on."""
+LATE_BLOCK = (1, 0)
+"""The row and column of the block that is bright in the pictures of late ones."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identity:

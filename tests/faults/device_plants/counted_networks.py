@@ -1,0 +1,26 @@
+"""A worker that says how many networks it has in memory, each time that one was loaded."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+
+from pipeline.engine import loading
+from pipeline.engine.torchscript import TorchScriptEngine
+from tests.faults.planted import replace
+
+SAYS = "networks in memory: "
+
+_real = loading.load_torchscript
+_engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
+
+
+def _load(model: bytes, device: str) -> TorchScriptEngine:
+    engine = _real(model, device)
+    _engines.add(engine)
+    sys.stderr.write(f"{SAYS}{len(_engines)}\n")
+    return engine
+
+
+def plant() -> None:
+    replace(loading, "load_torchscript", _load)
