@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Callable
 
 from pipeline.engine import loading
 from pipeline.engine.torchscript import TorchScriptEngine
@@ -15,8 +16,8 @@ _real = loading.load_torchscript
 _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 
 
-def _load(model: bytes, device: str) -> TorchScriptEngine:
-    engine = _real(model, device)
+def _load(model: bytes, device: str, rest: Callable[[], None]) -> TorchScriptEngine:
+    engine = _real(model, device, rest)
     _engines.add(engine)
     sys.stderr.write(f"{SAYS}{len(_engines)}\n")
     return engine
