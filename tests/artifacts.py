@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pipeline.artifact.artifact import Draft, Golden
-from pipeline.artifact.manifest import Contract, Manifest
+from pipeline.artifact.manifest import (
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Contract,
+    Manifest,
+)
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.preprocess import PreprocessSpec
@@ -34,17 +43,18 @@ class _Tiny(torch.nn.Module):
 
 
 class _Slow(_Tiny):
-    """The same answers, after work that grows with N: a tenth of a second a frame, or some."""
+    """The same answers, after work that grows with N and with ``rounds``."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, rounds: int) -> None:
         super().__init__(classes, 0.0)
+        self.rounds = rounds
         self.one = torch.nn.Buffer(torch.eye(256))
 
     def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
         mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
         # Of the input, so that it can't be computed once and for all.
         ones = self.one * (1.0 + 0.0 * mean_n1.unsqueeze(2))
-        for _ in range(300):
+        for _ in range(self.rounds):
             ones = torch.matmul(ones, self.one)
         return mean_n1 * ones[:, :1, 0] * self.steps_k
 
@@ -87,11 +97,6 @@ def scripted(network: torch.nn.Module, *, is_frozen: bool = True) -> bytes:
     module = torch.jit.script(network.eval())
     torch.jit.save(torch.jit.freeze(module) if is_frozen else module, buffer)
     return buffer.getvalue()
-
-
-@functools.cache
-def _slow_model_bytes() -> bytes:
-    return scripted(_Slow(len(LABELS)))
 
 
 def golden_inputs(spec: PreprocessSpec = SPEC, count: int = 4, seed: int = 0) -> NDArray[np.uint8]:
@@ -137,4 +142,23 @@ def publish_tiny(
 def publish_slow(registry: Registry, name: str = "slow") -> Manifest:
     """Publishes a network that no camera's frames can all be scored by, with the tiny one's answers
     without a bias."""
-    return registry.publish(replace(tiny_draft(name), model=_slow_model_bytes()))
+    return registry.publish(slow_draft(name, 300))
+
+
+@functools.cache
+def slow_draft(name: str, rounds: int) -> Draft:
+    """The tiny network's answers, after so many rounds of work: of 300 a tenth of a second a frame,
+    or some."""
+    return replace(tiny_draft(name), model=scripted(_Slow(len(LABELS), rounds)))
+
+
+def make_manifest_agree(folder: Path) -> None:
+    """Has the manifest of a version's folder name the files that lie beside it now: what somebody
+    does who may write there."""
+    path = folder / MANIFEST_FILE
+    document = json.loads(path.read_bytes())
+    model, golden = ((folder / name).read_bytes() for name in (MODEL_FILE, GOLDEN_FILE))
+    document["sha256"] = hashlib.sha256(model).hexdigest()
+    document["size_bytes"] = len(model)
+    document["golden_sha256"] = hashlib.sha256(golden).hexdigest()
+    path.write_text(json.dumps(document))

@@ -43,6 +43,10 @@ def with_size(jpeg: bytes, width: int, height: int) -> bytes:
     return jpeg[: at + 5] + struct.pack(">HH", height, width) + jpeg[at + 9 :]
 
 
+GREY = encode(np.full((48, 64, 3), 90, np.uint8))
+WHITE = encode(np.full((48, 64, 3), 255, np.uint8))
+
+
 class Hanging(np.ndarray):
     """A picture on which decoding hangs, as often as told, until it is let go."""
 

@@ -102,6 +102,32 @@ class Rig:
         return [json.loads(line) for line in self.out.read_text().splitlines()]
 
 
+def version_of(worker: Worker) -> int:
+    """The version that scores, 0 before there is one."""
+    model = worker.model()
+    return 0 if model is None else model.version
+
+
+def events(worker: Worker) -> list[tuple[str, int]]:
+    """The swaps and refusals that the page shows, the first one first: the result, the version."""
+    return [(each["result"], each["version"]) for each in worker.live.snapshot()["swaps"]]
+
+
+def results(worker: Worker) -> list[str]:
+    """The same, without versions."""
+    return [result for result, _ in events(worker)]
+
+
+def detail(worker: Worker) -> str:
+    """What is said of the last one."""
+    return worker.live.snapshot()["swaps"][-1]["detail"]
+
+
+def metric(worker: Worker, name: str, **labels: str) -> float:
+    """A metric's value, 0 where it isn't there yet."""
+    return worker.metrics.registry.get_sample_value(f"headrace_{name}", labels) or 0.0
+
+
 def balanced(counts: FrameCounts) -> bool:
     """Whether the identity of the counters holds."""
     done = (counts.scored, counts.shed, counts.rejected)

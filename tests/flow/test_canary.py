@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pytest
 from msgspec import structs
 
@@ -21,12 +20,11 @@ from pipeline.summary import Summary
 from pipeline.types import BatchNhwc, Frame, LogitsNk
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny
-from tests.flow.rig import Rig
-from tests.flow.test_rollback import WHITE, publish_failing
-from tests.pictures import encode
+from tests.flow.rig import Rig, detail, events, metric
+from tests.networks import NO_NUMBERS, RAISES, TOO_FEW, wrong_on_white
+from tests.pictures import GREY, WHITE
 from tests.support import wait_until
 
-GREY = encode(np.full((48, 64, 3), 90, np.uint8))
 MEANS = (90 / 255, 1.0)
 STREAMS = ("north", "east", "south", "west")
 
@@ -70,18 +68,6 @@ def trying(rig: Rig, is_bright: threading.Event, **more: object) -> tuple[Worker
     summaries = rig.start(worker)
     wait_until(lambda: worker.summary().scored > 200)
     return worker, summaries
-
-
-def events(worker: Worker) -> list[tuple[str, int]]:
-    return [(each["result"], each["version"]) for each in worker.live.snapshot()["swaps"]]
-
-
-def detail(worker: Worker) -> str:
-    return worker.live.snapshot()["swaps"][-1]["detail"]
-
-
-def metric(worker: Worker, name: str, **labels: str) -> float:
-    return worker.metrics.registry.get_sample_value(f"headrace_{name}", labels) or 0.0
 
 
 def by_canary(worker: Worker) -> float:
@@ -165,19 +151,19 @@ def test_after_enough_frames_it_scores_all_streams(rig: Rig, is_bright: threadin
         assert metric(worker, "trial_running", rollout=rollout) == 0
 
 
-@pytest.mark.parametrize("way", [0, 1, 2])
+@pytest.mark.parametrize("way", [NO_NUMBERS, TOO_FEW, RAISES])
 def test_outputs_that_are_none_end_it_and_no_frame_is_rejected_for_them(
     rig: Rig, is_bright: threading.Event, way: int
 ) -> None:
     worker, summaries = trying(rig, is_bright)
-    publish_failing(rig, way, bias=0.5)
+    rig.registry.publish(wrong_on_white(way, bias=0.5))
     wait_until(lambda: by_canary(worker) > 100)
     is_bright.set()  # it has never seen that, in the shadow neither
     wait_until(lambda: events(worker) == [("canary", 2)])
     assert "tiny@2 isn't fit as a canary: it gave" in detail(worker)
     so_far = worker.summary().scored
     wait_until(lambda: worker.summary().scored > so_far + 400)
-    publish_failing(rig, way, bias=0.5)
+    rig.registry.publish(wrong_on_white(way, bias=0.5))
     wait_until(lambda: events(worker)[1:] == [("quarantined", 3)])
     worker.stop()
     summary = rig.finish(summaries)
@@ -194,7 +180,7 @@ def test_a_worker_that_starts_again_begins_with_the_version_below_a_refused_one(
     rig: Rig, is_bright: threading.Event
 ) -> None:
     worker, summaries = trying(rig, is_bright)
-    publish_failing(rig, bias=0.5)
+    rig.registry.publish(wrong_on_white(NO_NUMBERS, bias=0.5))
     wait_until(lambda: by_canary(worker) > 0)
     is_bright.set()
     wait_until(lambda: events(worker) == [("canary", 2)])

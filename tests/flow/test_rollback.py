@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import replace
-
-import numpy as np
 import pytest
-import torch
 
 from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.worker import Worker
-from tests.artifacts import publish_tiny, scripted, tiny_draft
+from tests.artifacts import publish_tiny
 from tests.flow.rig import Rig
-from tests.pictures import encode
+from tests.networks import NO_NUMBERS, RAISES, TOO_FEW, wrong_on_white
+from tests.pictures import WHITE
 from tests.support import wait_until
-
-WHITE = encode(np.full((48, 64, 3), 255, np.uint8))
-
-
-class _FailsOnBright(torch.nn.Module):
-    """The tiny network; where the picture is white, as golden inputs aren't, it gives NaN (``way``
-    0), one class too few (1) or an error (2)."""
-
-    def __init__(self, way: int, bias: float) -> None:
-        super().__init__()
-        self.way = way
-        self.bias = bias
-        self.steps_k = torch.nn.Buffer(torch.arange(3, dtype=torch.float32))
-
-    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
-        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
-        logits_nk = (mean_n1 + self.bias) * self.steps_k
-        if bool((mean_n1 > 0.9).any()):
-            if self.way == 1:
-                return logits_nk[:, :2]
-            if self.way == 2:
-                raise ValueError("too bright")
-            return logits_nk / (mean_n1 <= 0.9).to(torch.float32)
-        return logits_nk
-
-
-@functools.cache
-def failing(way: int, bias: float) -> bytes:
-    """The same bytes each time: scripting numbers what it makes."""
-    return scripted(_FailsOnBright(way, bias))
 
 
 def publish_failing(
-    rig: Rig, way: int = 0, bias: float = 0.0, aliases: tuple[str, ...] = (LATEST,)
+    rig: Rig, way: int = NO_NUMBERS, bias: float = 0.0, aliases: tuple[str, ...] = (LATEST,)
 ) -> Manifest:
-    return rig.registry.publish(replace(tiny_draft(bias=bias), model=failing(way, bias)), aliases)
+    return rig.registry.publish(wrong_on_white(way, bias), aliases)
 
 
 def told(worker: Worker) -> list[tuple[int, str]]:
@@ -66,7 +32,7 @@ def scoring(rig: Rig) -> tuple[Worker, list]:
     return worker, summaries
 
 
-@pytest.mark.parametrize("way", [0, 1, 2])
+@pytest.mark.parametrize("way", [NO_NUMBERS, TOO_FEW, RAISES])
 def test_outputs_that_are_bad_on_live_frames_take_a_version_back(rig: Rig, way: int) -> None:
     worker, summaries = scoring(rig)
     publish_failing(rig, way)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.artifact.artifact import Draft
 from pipeline.config import ModelSettings
@@ -15,8 +14,9 @@ from pipeline.engine import loading
 from pipeline.engine.base import Engine
 from pipeline.types import BatchNhwc, LogitsNk
 from pipeline.worker import Worker
-from tests.artifacts import publish_tiny, scripted, tiny_draft
-from tests.flow.rig import Rig
+from tests.artifacts import publish_tiny
+from tests.flow.rig import Rig, detail, events
+from tests.networks import NanWeights, draft_of
 from tests.support import noise_jpeg, wait_until
 
 
@@ -38,14 +38,6 @@ def shadowing(rig: Rig, **more: object) -> Worker:
     rig.start(worker)
     wait_until(lambda: worker.summary().scored > 10 or not is_scoring)
     return worker
-
-
-def events(worker: Worker) -> list[tuple[str, int]]:
-    return [(each["result"], each["version"]) for each in worker.live.snapshot()["swaps"]]
-
-
-def detail(worker: Worker) -> str:
-    return worker.live.snapshot()["swaps"][-1]["detail"]
 
 
 def compared(worker: Worker, result: str) -> float:
@@ -151,17 +143,9 @@ def test_back_to_an_older_version_needs_no_trial(rig: Rig) -> None:
     end(rig, worker)
 
 
-class NeverANumber(torch.nn.Module):
-    """NaN for every picture."""
-
-    def forward(self, batch_nhwc: torch.Tensor) -> torch.Tensor:
-        mean_n1 = batch_nhwc.to(torch.float32).mean(dim=(1, 2, 3)).unsqueeze(1) / 255.0
-        return mean_n1 * torch.arange(3) + torch.log(mean_n1 - 2.0)
-
-
 def test_a_first_model_without_numbers_can_be_replaced(rig: Rig) -> None:
     """It follows none that it could be rolled back to, and no class of it can be compared."""
-    bad = replace(tiny_draft("bad"), model=scripted(NeverANumber()))
+    bad = replace(draft_of(NanWeights()), name="bad")
     with pytest.MonkeyPatch.context() as patch:  # its own golden outputs are none either
         patch.setattr(loading, "check_golden", lambda *_: None)
         rig.registry.publish(bad)
