@@ -9,8 +9,6 @@ from pipeline.engine import loading
 from pipeline.engine.torchscript import TorchScriptEngine
 from tests.faults.planted import replace
 
-SAYS = "networks in memory: "
-
 _real = loading.load_torchscript
 _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 
@@ -18,7 +16,7 @@ _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 def _load(model: bytes, device: str) -> TorchScriptEngine:
     engine = _real(model, device)
     _engines.add(engine)
-    sys.stderr.write(f"{SAYS}{len(_engines)}\n")
+    sys.stderr.write(f"networks in memory: {len(_engines)}\n")
     return engine
 
 
