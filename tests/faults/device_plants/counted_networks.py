@@ -10,8 +10,6 @@ from pipeline.engine import loading
 from pipeline.engine.torchscript import TorchScriptEngine
 from tests.faults.planted import replace
 
-SAYS = "networks in memory: "
-
 _real = loading.load_torchscript
 _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 
@@ -19,7 +17,7 @@ _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 def _load(model: bytes, device: str, rest: Callable[[], None]) -> TorchScriptEngine:
     engine = _real(model, device, rest)
     _engines.add(engine)
-    sys.stderr.write(f"{SAYS}{len(_engines)}\n")
+    sys.stderr.write(f"networks in memory: {len(_engines)}\n")
     return engine
 
 
