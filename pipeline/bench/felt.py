@@ -57,18 +57,22 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Felt:
-    """Quantiles of the ages in seconds by share (1.0 is the longest), and for each how many times
-    as long it was in the swaps."""
+    """Quantiles of the ages in seconds by share (1.0 is the longest), of all swaps' frames together
+    and of all calm moments', and for each how many times as long it was in the swaps. ``usual`` is
+    that of a swap in the middle: each compared with its own calm moment, and the median taken."""
 
     swap_s: dict[float, float]
     calm_s: dict[float, float]
-    ratios: dict[float, Between]
+    together: dict[float, Between]
+    usual: dict[float, Between]
     frames_in_swaps: int
 
 
 def felt(ages: Ages, pairs: Sequence[Pair], seed: int = 0) -> Felt:
-    """Puts the frames of all swaps together, and those of all calm moments. How far a ratio may be
-    off is found by drawing pairs anew (bootstrap): frames of one swap share what befell it.
+    """Puts the frames of all swaps together, and those of all calm moments, where one bad moment of
+    the machine may outweigh all the others; and takes each pair for itself, where it can't. How far
+    a ratio may be off is found by drawing pairs anew (bootstrap): frames of one swap share what
+    befell it.
 
     Raises:
         ValueError: there is no pair with frames in both.
@@ -78,16 +82,16 @@ def felt(ages: Ages, pairs: Sequence[Pair], seed: int = 0) -> Felt:
     if not both:
         raise ValueError("no swap with frames in it and before it: it was too short")
     swap_q, calm_q = _quantiles(both)
+    each_pq = np.stack([_ratio([pair]) for pair in both])
     random = np.random.default_rng(seed)
-    drawn = np.stack([_ratio(_drawn(both, random)) for _ in range(_DRAWN)])
-    low_q, high_q = np.quantile(drawn, ((1 - _SURE) / 2, (1 + _SURE) / 2), axis=0)
+    draws = [random.integers(len(both), size=len(both)) for _ in range(_DRAWN)]
+    together = np.stack([_ratio([both[i] for i in draw]) for draw in draws])
+    usual = np.stack([np.median(each_pq[draw], axis=0) for draw in draws])
     return Felt(
         swap_s=dict(zip(_SHARES, swap_q.tolist(), strict=True)),
         calm_s=dict(zip(_SHARES, calm_q.tolist(), strict=True)),
-        ratios={
-            share: Between(float(swap_q[i] / calm_q[i]), float(low_q[i]), float(high_q[i]))
-            for i, share in enumerate(_SHARES)
-        },
+        together=_between(swap_q / calm_q, together),
+        usual=_between(np.median(each_pq, axis=0), usual),
         frames_in_swaps=sum(swap_n.size for swap_n, _ in both),
     )
 
@@ -108,5 +112,7 @@ def _ratio(both: _Pairs) -> AgesN:
     return at_swap / at_calm
 
 
-def _drawn(both: _Pairs, random: np.random.Generator) -> _Pairs:
-    return [both[i] for i in random.integers(len(both), size=len(both))]
+def _between(ratio_q: AgesN, drawn_nq: NDArray[np.float64]) -> dict[float, Between]:
+    low_q, high_q = np.quantile(drawn_nq, ((1 - _SURE) / 2, (1 + _SURE) / 2), axis=0)
+    values = zip(ratio_q.tolist(), low_q.tolist(), high_q.tolist(), strict=True)
+    return {share: Between(*each) for share, each in zip(_SHARES, values, strict=True)}

@@ -33,9 +33,12 @@ def make_report(
     return {
         "schema": SCHEMA,
         "ratios": {
-            f"{_NAMES[share]}_in_swaps_over_before": _between(value)
-            | {"goal": _GOALS.get(_NAMES[share])}
-            for share, value in measured.felt.ratios.items()
+            f"{_NAMES[share]}_in_swaps_over_before": {
+                "usual": _between(usual),
+                "together": _between(measured.felt.together[share]),
+                "goal": _GOALS.get(_NAMES[share]),
+            }
+            for share, usual in measured.felt.usual.items()
         },
         "age_ms": {
             "in_swaps": _ms(measured.felt.swap_s),
@@ -71,13 +74,14 @@ def make_report(
 
 def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
-    ages = table("Ages of frames, ms", "before", "in swaps", "ratio (in 9 of 10 cases)", "goal")
+    headings = ("before", "in swaps", "ratio", "a usual swap's ratio", "goal")
+    ages = table("Ages of frames, ms; ratios with where they are in nine of ten cases", *headings)
     before, in_swaps = report["age_ms"]["before"], report["age_ms"]["in_swaps"]
     for name, ratio in report["ratios"].items():
         which = name.partition("_")[0]
         goal = "" if ratio["goal"] is None else f"at most {ratio['goal']:g}"
-        shown = f"{ratio['ratio']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})"
-        ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", shown, goal)
+        ratios = (_shown(ratio["together"]), _shown(ratio["usual"]))
+        ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", *ratios, goal)
     swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
     took, pause, memory = swaps["took_s"], swaps["pause_ms"], swaps["resident_mib"]
     machine, versions = report["machine"], report["versions"]
@@ -102,6 +106,10 @@ def _between(value: Between) -> dict[str, float]:
         "low": round(value.low, 3),
         "high": round(value.high, 3),
     }
+
+
+def _shown(value: Mapping[str, float]) -> str:
+    return f"{value['ratio']:.2f} ({value['low']:.2f}–{value['high']:.2f})"
 
 
 def _ms(values_s: Mapping[float, float]) -> dict[str, float]:

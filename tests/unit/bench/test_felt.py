@@ -30,25 +30,27 @@ def one_after_the_other(slowed_by_s: Sequence[float], share: float) -> tuple[Age
 def test_swaps_that_nobody_feels_have_a_ratio_of_one() -> None:
     found = felt(*one_after_the_other([0] * SWAPS, share=0))
     assert found.frames_in_swaps == SWAPS * FRAMES
-    for ratio in found.ratios.values():
+    for ratio in (*found.together.values(), *found.usual.values()):
         assert ratio.ratio == pytest.approx(1, abs=0.02)
         assert ratio.low <= ratio.ratio <= ratio.high
 
 
 def test_frames_that_are_late_in_swaps_are_seen_where_they_are() -> None:
     found = felt(*one_after_the_other([0.030] * SWAPS, share=0.05))
-    assert found.ratios[0.5].ratio == pytest.approx(1, abs=0.05)
-    assert found.ratios[0.99].ratio == pytest.approx(2.4, abs=0.1)
-    assert found.ratios[0.99].low > 2
+    for ratios in (found.together, found.usual):
+        assert ratios[0.5].ratio == pytest.approx(1, abs=0.05)
+        assert ratios[0.99].ratio == pytest.approx(2.4, abs=0.1)
+        assert ratios[0.99].low > 2
     assert found.calm_s[1.0] <= 0.020
     assert found.swap_s[1.0] > 0.045
 
 
 def test_how_sure_a_ratio_is_depends_on_how_alike_swaps_were() -> None:
     """One bad swap of many is no proof of anything: a machine has slow moments."""
-    found = felt(*one_after_the_other([0.1, *[0.0] * (SWAPS - 1)], share=1)).ratios[0.99]
-    assert found.ratio > 2
-    assert found.low < 1.1
+    found = felt(*one_after_the_other([0.1, *[0.0] * (SWAPS - 1)], share=1))
+    assert found.together[0.99].ratio > 2
+    assert found.together[0.99].low < 1.1
+    assert found.usual[0.99].high < 1.1
 
 
 def test_a_swap_without_frames_is_left_out_and_none_with_any_is_an_error() -> None:
