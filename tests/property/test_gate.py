@@ -158,3 +158,13 @@ def test_a_much_worse_one_is_found_on_a_hundred_samples():
         compare(rng.random(100) < 0.70, rng.random(100) < 0.90).is_worse(0.0) for _ in range(500)
     )
     assert found / 500 > 0.9
+
+
+def test_one_that_is_worse_on_a_tenth_and_as_good_on_the_rest_is_found_on_a_hundred_samples():
+    rng = np.random.default_rng(9)
+    found = 0
+    for _ in range(500):
+        incumbent = rng.random(100) < 0.95
+        is_hit = np.arange(100) % 10 == 0
+        found += compare(incumbent & ~is_hit, incumbent).is_worse(0.0)
+    assert found == 500
