@@ -18,7 +18,7 @@ from pipeline.bench.scenario import Scenario
 from pipeline.bench.subject import PacedPictures
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
-from pipeline.errors import HeadraceError, StageFailed
+from pipeline.errors import StageFailed
 from pipeline.worker import Worker
 
 _AFTER_S = 0.1
@@ -82,12 +82,17 @@ def swap_again_and_again(
     mover = _Mover(worker, registry, name, versions)
     moving = threading.Thread(target=mover.run, args=(plan, tell), name="mover", daemon=True)
     moving.start()
-    summary = worker.run()
-    mover.ended.set()
-    moving.join()
-    if mover.error is not None or summary.scored != summary.received:
-        raise StageFailed(f"nothing can be said of the swaps: {mover.error or summary.error}")
-    return Swapping(plan, felt(_ages_of(rows), mover.pairs), tuple(mover.swaps))
+    try:
+        summary = worker.run()
+    finally:
+        mover.ended.set()
+        moving.join()
+    if (error := summary.error or mover.error) is not None:
+        raise StageFailed(f"nothing can be said of the swaps: {error}") from error
+    try:
+        return Swapping(plan, felt(_ages_of(rows), mover.pairs), tuple(mover.swaps))
+    except ValueError as cause:
+        raise StageFailed(f"nothing can be said of the swaps: {cause}") from cause
 
 
 def _settings(scenario: Scenario, rows: Path) -> Settings:
@@ -110,7 +115,7 @@ class _Mover:
         self.ended = threading.Event()
         self.pairs: list[Pair] = []
         self.swaps: list[Swap] = []
-        self.error: HeadraceError | None = None
+        self.error: Exception | None = None
 
     def run(self, plan: Plan, tell: Callable[[], None]) -> None:
         """Swaps so often, and stops the worker."""
@@ -123,7 +128,7 @@ class _Mover:
                 calm_from = time.time()
                 self.ended.wait(calm_s)
                 calm_s = self._swap(number, calm_from)
-        except HeadraceError as error:
+        except Exception as error:  # noqa: BLE001  (who started the thread raises it)
             self.error = error
         finally:
             self._worker.stop()
@@ -133,7 +138,7 @@ class _Mover:
         told_s = self._paused_s()
         began, began_at = time.monotonic(), time.time()
         self._registry.set_alias(self._name, LATEST, self._versions[number % 2])
-        self._await(lambda: self._worker.summary().swaps == number, f"swap {number}")
+        self._await(lambda: self._worker.summary().swaps >= number, f"swap {number}")
         took_s = time.monotonic() - began
         self.ended.wait(_AFTER_S)
         self.pairs.append(Pair(Span(began_at, time.time()), Span(calm_from, began_at)))
@@ -143,8 +148,17 @@ class _Mover:
     def _await(self, is_there: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + _WITHIN_S
         while not is_there():
-            if self.ended.wait(_LOOK_S) or time.monotonic() > until:
+            if self.ended.wait(_LOOK_S):
+                raise StageFailed(f"the worker was stopped before {what}")
+            if time.monotonic() > until:
                 raise StageFailed(f"{what} never came")
+            if refused := self._refused():
+                raise StageFailed(f"{what} was refused: {refused}")
+
+    def _refused(self) -> str:
+        """Why the worker doesn't take a version; "" if it does."""
+        told = self._worker.live.snapshot()["swaps"]
+        return "; ".join(each["detail"] for each in told if each["result"] != "swapped")
 
     def _paused_s(self) -> float:
         """All swaps so far."""

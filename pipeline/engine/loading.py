@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from pipeline.cores import default_torch_threads, usable_cores
 from pipeline.engine.active import ActiveModel
 from pipeline.engine.base import Engine, EngineOutOfMemory, no_room
 from pipeline.engine.device import choose_device, use_threads
-from pipeline.engine.gentle import at_once
+from pipeline.engine.gentle import Rests, at_once, gently
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import StopRequested
 from pipeline.types import ModelIdentity
@@ -26,6 +28,13 @@ from pipeline.types import ModelIdentity
 log = logging.getLogger(__name__)
 
 _MEASURED_RUNS = 2
+
+_SHORTEST_S = 1e-6
+"""A batch takes no shorter, whatever a coarse clock says: others divide by it."""
+
+
+_SpentS: TypeAlias = Callable[[], float]
+"""A clock, in seconds from any moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +62,24 @@ class Loader:
         plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
         return cls(choose_device(settings.engine.device), plan, clock, is_stopping)
 
-    def load(
-        self, artifact: Artifact, epoch: int, rest: Callable[[], None] = at_once
-    ) -> ActiveModel:
-        """Gives a model that is ready to score at full speed from its first batch on. ``rest`` is
-        called after each step.
+    def load(self, artifact: Artifact, epoch: int, rests: Rests | None = None) -> ActiveModel:
+        """Gives a model that is ready to score at full speed from its first batch on. With
+        ``rests`` it is made ready beside frames that are scored meanwhile.
 
         Raises:
             ArtifactRefused: it doesn't load, is wrong on its golden inputs, or there is no memory
                 for a batch of one.
-            StopRequested: the worker is ending.
+            StopRequested: the worker is ending, or the rests say that it isn't wanted any more.
             RestartNeeded: the device is lost.
         """
         manifest = artifact.manifest
         started = self.clock.monotonic()
-        engine = load_engine(artifact, self.device, rest)
-        log.info(
-            "%s@%d passes its golden test on %s; warming batches of up to %d",
-            *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
-        )
-        shape_hwc = manifest.contract.preprocess.sample_shape_hwc
-        infer_s = self._warm_all(engine, shape_hwc, rest)
+        engine = load_torchscript(artifact.model, self.device, rests or at_once)
+        if rests is None:
+            infer_s = self._hold_and_warm(engine, artifact, at_once, self.clock.monotonic)
+        else:
+            rests()
+            infer_s = self._beside_frames(engine, artifact, rests)
         took_s = self.clock.monotonic() - started
         log.info(
             "%s@%d is ready after %.1f s, in batches of up to %d",
@@ -88,16 +94,40 @@ class Loader:
             reference=manifest.reference,
         )
 
-    def _warm_all(
-        self, engine: Engine, shape_hwc: tuple[int, int, int], rest: Callable[[], None]
+    def _beside_frames(self, engine: Engine, artifact: Artifact, rests: Rests) -> dict[int, float]:
+        """On a CPU at a low priority, and by the time that its thread computed: what it waited for
+        others says nothing of the network. A GPU is shared by all alike, and times would be wrong
+        where the CPU comes too late to give it work."""
+        if self.device != "cpu":
+            return self._hold_and_warm(engine, artifact, rests, self.clock.monotonic)
+
+        def work() -> dict[int, float]:
+            rests()  # they begin anew on this thread
+            return self._hold_and_warm(engine, artifact, rests, time.thread_time)
+
+        return gently(work)
+
+    def _hold_and_warm(
+        self, engine: Engine, artifact: Artifact, rest: Callable[[], None], spent_s: _SpentS
     ) -> dict[int, float]:
+        manifest = artifact.manifest
+        check_golden(engine, artifact)
+        rest()
+        log.info(
+            "%s@%d passes its golden test on %s; warming batches of up to %d",
+            *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
+        )
+        warm = partial(self._warm, engine, manifest.contract.preprocess.sample_shape_hwc)
+        return self._warm_all(engine, lambda size: warm(size, rest, spent_s))
+
+    def _warm_all(self, engine: Engine, warm: Callable[[int], float]) -> dict[int, float]:
         """Warms the wanted buckets, as far as they fit; gives the seconds of a batch of each."""
         infer_s: dict[int, float] = {}
         for size in self.plan.sizes:
             if not self.plan.is_wanted(size, infer_s):
                 continue
             try:
-                infer_s[size] = self._warm(engine, size, shape_hwc, rest)
+                infer_s[size] = warm(size)
             except EngineOutOfMemory as cause:
                 if not infer_s:
                     raise no_room("a batch of one frame", engine.device) from cause
@@ -111,9 +141,10 @@ class Loader:
     def _warm(
         self,
         engine: Engine,
-        size: int,
         shape_hwc: tuple[int, int, int],
+        size: int,
         rest: Callable[[], None],
+        spent_s: _SpentS,
     ) -> float:
         """Warms one bucket; gives the seconds of one batch, the better of two."""
         if self.is_stopping():
@@ -123,30 +154,22 @@ class Loader:
         batch_nhwc = np.zeros((size, *shape_hwc), np.uint8)
         taken_s: list[float] = []
         for _ in range(_MEASURED_RUNS):
-            started = self._spent_s()
+            started_s = spent_s()
             engine.score(batch_nhwc)
-            taken_s.append(self._spent_s() - started)
+            taken_s.append(spent_s() - started_s)
             rest()
-        return min(taken_s)
-
-    def _spent_s(self) -> float:
-        """On a CPU the seconds in which this thread computed: it gives way to others while frames
-        are scored, and what it waits for them says nothing of the network."""
-        return time.thread_time() if self.device == "cpu" else self.clock.monotonic()
+        return max(min(taken_s), _SHORTEST_S)
 
 
-def load_engine(artifact: Artifact, device: str, rest: Callable[[], None] = at_once) -> Engine:
+def load_engine(artifact: Artifact, device: str) -> Engine:
     """Gives an engine that was held to its golden outputs; its first batches are slow ones.
-    ``rest`` is called after each step.
 
     Raises:
         ArtifactRefused: it doesn't load, is wrong on its golden inputs, or there is no memory.
         RestartNeeded: the device is lost.
     """
-    engine = load_torchscript(artifact.model, device, rest)
-    rest()
+    engine = load_torchscript(artifact.model, device)
     check_golden(engine, artifact)
-    rest()
     return engine
 
 

@@ -12,6 +12,7 @@ _KEPT = 512
 
 class _Turn(NamedTuple):
     size: int
+    started_mono_s: float
     taken_s: float
 
 
@@ -25,7 +26,8 @@ class PauseWatch:
     Owned by: the ``TurnTimes`` that began it.
     """
 
-    def __init__(self, before: list[_Turn]) -> None:
+    def __init__(self, before: list[_Turn], since_mono_s: float) -> None:
+        self._since_mono_s = since_mono_s
         taken_s: dict[int, list[float]] = {}
         for turn in before:
             taken_s.setdefault(turn.size, []).append(turn.taken_s)
@@ -39,8 +41,8 @@ class PauseWatch:
         return self._longest_s
 
     def note(self, turn: _Turn) -> None:
-        """One batch that began after the watch did."""
-        if self._usual_s:
+        """One batch is done; it counts if it began after the watch did."""
+        if self._usual_s and turn.started_mono_s >= self._since_mono_s:
             usual_s = self._usual_s.get(turn.size, self._usual_of_all_s)
             self._longest_s = max(self._longest_s, turn.taken_s - usual_s)
 
@@ -57,21 +59,22 @@ class TurnTimes:
         self._epoch = 0
         self._watch: PauseWatch | None = None
 
-    def note(self, size: int, taken_s: float, epoch: int) -> None:
+    def note(self, size: int, started_mono_s: float, taken_s: float, epoch: int) -> None:
         """One batch is done."""
-        turn = _Turn(size, taken_s)
+        turn = _Turn(size, started_mono_s, taken_s)
         with self._lock:
             self._turns.append(turn)
-            self._epoch = epoch
             if self._watch is not None:
                 self._watch.note(turn)
+            self._epoch = epoch
 
     def has_run(self, epoch: int) -> bool:
         """Whether a batch of this model, or a later one, is done."""
-        return self._epoch >= epoch
-
-    def watch(self) -> PauseWatch:
-        """Begins to look for a pause; the watch before is over."""
         with self._lock:
-            self._watch = PauseWatch(list(self._turns))
+            return self._epoch >= epoch
+
+    def watch(self, since_mono_s: float) -> PauseWatch:
+        """Begins to look for a pause in batches from then on; the watch before is over."""
+        with self._lock:
+            self._watch = PauseWatch(list(self._turns), since_mono_s)
             return self._watch

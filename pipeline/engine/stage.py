@@ -129,7 +129,7 @@ class EngineStage:
             ran = sum(not isinstance(each, Shed) for each in outcomes)
             if ran:
                 bad = sum(isinstance(each, Rejected) for each in outcomes)
-                self.turns.note(len(batch.samples), taken_s, model.identity.epoch)
+                self.turns.note(len(batch.samples), started, taken_s, model.identity.epoch)
                 self.health.note(model.first_epoch, ran, bad)
                 self._infer_s.observe(taken_s)
         if self.drift is not None and answered.logits_nk is not None:

@@ -16,7 +16,7 @@ from pipeline.artifact.names import COPY_NOTE, LATEST
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
-from pipeline.engine.gentle import gently
+from pipeline.engine.gentle import Rests
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import PauseWatch
 from pipeline.engine.refusals import AGAIN_S, FORGOTTEN, MENDABLE, PASSING, QUARANTINED
@@ -181,14 +181,14 @@ class ModelWatcher:
 
     def _take(self, active: ActiveModel, artifact: Artifact, *, is_way_back: bool = False) -> None:
         """Makes a version ready and, once it has stood its trial, the active one."""
-        watch = self._turns.watch()
+        watch = self._turns.watch(self._clock.monotonic())
         candidate = self._ready(active, artifact, is_way_back)
         found, pause_s = "", 0.0
         if self._trials.shadow is not None and not self._is_way_out(active, artifact, is_way_back):
             pause_s = watch.pause_s
             check_wanted = partial(self._check_wanted, active, candidate.identity.version)
             found = self.rollout.run(self._slot, candidate, check_wanted)
-            watch = self._turns.watch()  # the trial was no pause
+            watch = self._turns.watch(self._clock.monotonic())  # the trial was no pause
         self.rollout.promote(self._slot, candidate)
         self._before = self._way_back(active, candidate)
         new = candidate.identity
@@ -200,13 +200,15 @@ class ModelWatcher:
         self._tell(new, "swapped", detail=found, pause_s=pause_s)
 
     def _ready(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> ActiveModel:
-        """Loads and warms a version, so that the frames hardly feel it; where the active one's are
-        lost for as long, at once."""
-        load = partial(self._loader.load, artifact, active.identity.epoch + 1)
+        """Loads and warms a version so that frames hardly feel it; at once where the active one's
+        frames are lost until it is there."""
+        is_urgent = is_way_back or bool(self._health.complaint(active.first_epoch))
+        version = artifact.manifest.version
+        check_wanted = partial(self._check_wanted, active, version, may_be_newer=True)
+        rests = None if is_urgent else Rests(self._stopping.wait, check_wanted)
         try:
-            return load() if is_way_back else gently(load, self._stopping.wait)
+            return self._loader.load(artifact, active.identity.epoch + 1, rests)
         except RestartNeeded:
-            version = artifact.manifest.version
             log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
 
@@ -217,11 +219,14 @@ class ModelWatcher:
         is_older = manifest.version < active.identity.version or COPY_NOTE in manifest.notes
         return is_way_back or is_older or bool(self._health.complaint(active.first_epoch))
 
-    def _check_wanted(self, active: ActiveModel, version: int) -> None:
-        """Ends a trial that is of no use any more.
+    def _check_wanted(
+        self, active: ActiveModel, version: int, *, may_be_newer: bool = False
+    ) -> None:
+        """Ends a trial that is of no use any more, or a load: that goes on where the alias has
+        moved on meanwhile, else it would never end where versions come faster than it takes.
 
         Raises:
-            StopRequested: the worker is ending, the alias has moved on, or the active model must be
+            StopRequested: the worker is ending, the alias has moved, or the active model must be
                 rolled back.
         """
         if self._stopping.is_set():
@@ -234,7 +239,8 @@ class ModelWatcher:
             return
         self._looked_mono_s = self._clock.monotonic()
         with contextlib.suppress(ArtifactRefused):
-            if self._followed.version() != version:
+            wanted = self._followed.version()
+            if wanted < version or (wanted > version and not may_be_newer):
                 raise StopRequested("the alias stands for another version")
 
     def _way_back(self, active: ActiveModel, candidate: ActiveModel) -> _Before | None:

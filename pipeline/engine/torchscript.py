@@ -117,29 +117,31 @@ def load_torchscript(
         # cuDNN rounds float32 to TF32's ten bits by default: other scores than on the CPU, and
         # further from the golden ones than their tolerance.
         torch.backends.cudnn.allow_tf32 = False
+    module = _loaded(model, on)
+    rest()
+    with _explained(model, on):
+        fused = _for_inference(module)
+    return TorchScriptEngine(fused, on, lambda: _loaded(model, on))
 
-    def fused(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-        rest()
-        return _for_inference(module)
 
-    return TorchScriptEngine(_loaded(model, on, fused), on, lambda: _loaded(model, on))
+def _loaded(model: bytes, on: torch.device) -> torch.jit.ScriptModule:
+    with _explained(model, on):
+        with _as_file(model) as file:
+            module = torch.jit.load(file, map_location=on).eval()
+        if what := forbidden_operator(module):
+            raise ArtifactRefused("forbidden", f"model.pt {what}: a network only computes")
+        return module
 
 
-def _loaded(
-    model: bytes,
-    on: torch.device,
-    then: Callable[[torch.jit.ScriptModule], torch.jit.ScriptModule] = lambda module: module,
-) -> torch.jit.ScriptModule:
+@contextmanager
+def _explained(model: bytes, on: torch.device) -> Iterator[None]:
+    """Says what it means for a model that torch fails in here."""
     try:
         with warnings.catch_warnings():
             # Which of the two its deprecation is depends on torch: 2.15 gives a FutureWarning.
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)
-            with _as_file(model) as file:
-                module = torch.jit.load(file, map_location=on).eval()
-            if what := forbidden_operator(module):
-                raise ArtifactRefused("forbidden", f"model.pt {what}: a network only computes")
-            return then(module)
+            yield
     except (RuntimeError, MemoryError, ValueError) as cause:
         check_device(on, cause)
         if has_no_room(cause):

@@ -29,7 +29,7 @@ from tests.pictures import GREY
 
 KEY = SigningKey.new()
 NO_PROBE: dict[str, object] = {"probe": "never"}
-PROBE: dict[str, object] = {"probe": "swaps", "probe_timeout_s": 8}
+PROBE: dict[str, object] = {"probe": "swaps", "probe_timeout_s": 20}
 SIGNED: dict[str, object] = {"trusted_keys": (str(KEY.public),)}
 SHADOW: dict[str, object] = {
     **NO_PROBE,
@@ -42,7 +42,7 @@ CANARY: dict[str, object] = {
     **SHADOW,
     "rollout": "canary",
     "canary_share": 0.4,
-    "canary_frames": 1000,
+    "canary_frames": 2500,
 }
 
 WORKERS: dict[str, dict[str, object]] = {

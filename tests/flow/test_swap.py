@@ -10,6 +10,7 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from pipeline.artifact.artifact import Artifact
 from pipeline.engine import loading, stage, swap
 from pipeline.engine.base import Engine
 from pipeline.engine.halving import score_halving
@@ -181,6 +182,64 @@ def test_each_swap_is_told_with_its_numbers(rig: Rig) -> None:
     assert value("headrace_model_info", {"model": "tiny", "version": "1"}) is None
     worker.stop()
     rig.finish(summaries)
+
+
+def test_an_alias_that_goes_back_ends_what_is_made_ready(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_there, may_go_on = threading.Event(), threading.Event()
+    threads: list[str] = []
+    check = loading.check_golden
+
+    def hold(engine: Engine, artifact: Artifact) -> None:
+        threads.append(threading.current_thread().name)
+        is_there.set()
+        may_go_on.wait(30)
+        check(engine, artifact)
+
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    monkeypatch.setattr(loading, "check_golden", hold)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    assert is_there.wait(30)
+    rig.registry.set_alias("tiny", "latest", 1)
+    threading.Event().wait(0.5)  # the worker looks more often than that
+    may_go_on.set()
+    publish_tiny(rig.registry, "tiny", bias=0.6)
+    wait_until(lambda: version_of(worker) == 3)
+    wait_until(lambda: worker.summary().swaps == 1)
+    worker.stop()
+    rig.finish(summaries)
+    assert results(worker) == ["swapped"]
+    assert {row["model"]["version"] for row in rig.rows()} == {1, 3}
+    assert set(threads) == {"warming"}
+
+
+def test_a_stop_ends_what_is_made_ready(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_there = threading.Event()
+    check = loading.check_golden
+
+    def tell(engine: Engine, artifact: Artifact) -> None:
+        is_there.set()
+        check(engine, artifact)
+
+    def linger(engine: TorchScriptEngine, batch_nhwc: BatchNhwc) -> LogitsNk:
+        if threading.current_thread().name == "warming":
+            threading.Event().wait(2)  # some thirty times, if nobody ends it
+        return score(engine, batch_nhwc)
+
+    score = TorchScriptEngine.score
+    worker = endless(rig)
+    summaries = rig.start(worker)
+    wait_until(lambda: worker.summary().scored > 10)
+    monkeypatch.setattr(loading, "check_golden", tell)
+    monkeypatch.setattr(TorchScriptEngine, "score", linger)
+    publish_tiny(rig.registry, "tiny", bias=0.5)
+    assert is_there.wait(30)
+    worker.stop()
+    assert rig.finish(summaries).swaps == 0
+    wait_until(lambda: all(each.name != "warming" for each in threading.enumerate()), 10)
 
 
 @pytest.fixture

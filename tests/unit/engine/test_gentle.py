@@ -4,7 +4,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,11 @@ from pipeline.batch import BucketPlan
 from pipeline.clock import SystemClock
 from pipeline.engine.gentle import Rests, gently
 from pipeline.engine.loading import Loader
-from pipeline.errors import ArtifactRefused
+from pipeline.engine.torchscript import TorchScriptEngine
+from pipeline.errors import ArtifactRefused, StopRequested
+from pipeline.types import BatchNhwc, LogitsNk
 from tests.artifacts import publish_tiny
+from tests.support import wait_until
 
 
 def compute(seconds: float) -> None:
@@ -57,29 +59,62 @@ def test_the_work_gives_way_and_who_waits_for_it_does_not() -> None:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = niceness()
-    inside = gently(lambda _rest: niceness(), lambda _seconds: None)
+    inside = gently(niceness)
     assert inside == min(before + 10, 19)
     assert niceness() == before
 
 
 def test_what_the_work_raises_is_raised_and_its_thread_ends() -> None:
-    threads = threading.active_count()
-
-    def fails(_rest: Callable[[], None]) -> None:
+    def fails() -> None:
         raise ArtifactRefused("corrupt", "it is torn")
 
     with pytest.raises(ArtifactRefused, match="it is torn"):
-        gently(fails, lambda _seconds: None)
-    assert threading.active_count() == threads
+        gently(fails)
+    wait_until(lambda: all(each.name != "warming" for each in threading.enumerate()))
 
 
-def test_a_load_rests_after_each_step(tmp_path: Path) -> None:
+def test_the_first_step_on_another_thread_is_where_rests_begin() -> None:
+    waits: list[float] = []
+    rests = Rests(waits.append)
+    compute(0.05)
+    gently(rests)
+    assert waits == []
+
+
+def test_who_is_not_wanted_any_more_rests_once_and_ends() -> None:
+    def check_wanted() -> None:
+        raise StopRequested("the worker is ending")
+
+    waits: list[float] = []
+    with pytest.raises(StopRequested):
+        Rests(waits.append, check_wanted)()
+    assert len(waits) == 1
+
+
+def test_beside_frames_a_version_rests_after_each_step_and_is_measured_by_what_it_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry = Registry(str(tmp_path))
     publish_tiny(registry, "tiny")
-    rests: list[int] = []
+    score = TorchScriptEngine.score
+    threads: set[str] = set()
+
+    def late(engine: TorchScriptEngine, batch_nhwc: BatchNhwc) -> LogitsNk:
+        threads.add(threading.current_thread().name)
+        threading.Event().wait(0.05)  # others have the core
+        return score(engine, batch_nhwc)
+
+    monkeypatch.setattr(TorchScriptEngine, "score", late)
+    waits: list[float] = []
     loader = Loader("cpu", BucketPlan.of(4, max_wait_s=0.0), SystemClock())
     artifact = registry.read("tiny", 1)
-    model = loader.load(artifact, 1, lambda: rests.append(1))
-    steps_of_loading = 3  # reading, fusing, the golden inputs
-    assert len(rests) == steps_of_loading + 3 * len(model.infer_s)
-    assert loader.load(artifact, 2).identity.epoch == 2
+    model = loader.load(artifact, 1, Rests(waits.append))
+    after_reading_fusing_and_golden = 3
+    assert len(waits) == after_reading_fusing_and_golden + 3 * len(model.infer_s)
+    assert threads == {"warming"}
+    assert all(0 < taken_s < 0.05 for taken_s in model.infer_s.values())
+
+    threads.clear()
+    at_once = loader.load(artifact, 2)
+    assert threads == {threading.current_thread().name}
+    assert all(taken_s >= 0.05 for taken_s in at_once.infer_s.values())
