@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,16 @@ def machine_json(cores: int, load_before: float) -> dict[str, str | int | float]
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_1m_before": round(load_before, 2),
     }
+
+
+def measured_on(report: Mapping[str, Any]) -> str:
+    """A report's machine, and the versions that all of them have, for a person."""
+    machine, versions = report["machine"], report["versions"]
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores, load before {machine['load_1m_before']:.2f};"
+        f" headrace {versions['headrace']} ({versions['commit'] or 'no commit known'}),"
+        f" torch {versions['torch']}, OpenCV {versions['opencv']}, Python {versions['python']}"
+    )
 
 
 def gpu_name(device: str) -> str | None:

@@ -24,6 +24,7 @@ from pipeline.bench.compare import (
 from pipeline.bench.conditions import (
     gpu_name,
     machine_json,
+    measured_on,
     shown,
     spread_json,
     table,
@@ -155,17 +156,13 @@ def _values_table(title: str, rows: Mapping[str, Any]) -> Table:
 
 
 def _conditions(report: Mapping[str, Any]) -> str:
-    machine, versions = report["machine"], report["versions"]
     setup = report["pictures"][0]["setup"]
     picture = setup["picture"]
     return (
         f"{setup['net']} on {setup['gpu'] or setup['device']};"
         f" {setup['rounds']} rounds of {setup['frames']} frames,"
         f" JPEG {picture['width']}x{picture['height']},"
-        f" decoded at 1/{setup['dct_reduction']}; {machine['cpu']}, {machine['cores']} cores,"
-        f" load before {machine['load_1m_before']:.2f}; headrace {versions['headrace']}"
-        f" ({versions['commit'] or 'no commit known'}), torch {versions['torch']},"
-        f" OpenCV {versions['opencv']}, Python {versions['python']}"
+        f" decoded at 1/{setup['dct_reduction']}; {measured_on(report)}"
     )
 
 

@@ -9,7 +9,14 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from pipeline.bench.conditions import gpu_name, machine_json, spread_json, table, versions_json
+from pipeline.bench.conditions import (
+    gpu_name,
+    machine_json,
+    measured_on,
+    spread_json,
+    table,
+    versions_json,
+)
 from pipeline.bench.felt import Between
 from pipeline.bench.rounds import Spread, spread
 from pipeline.bench.scenario import PICTURE_WH, Scenario
@@ -84,7 +91,6 @@ def tables(report: Mapping[str, Any]) -> Group:
         ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", *ratios, goal)
     swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
     took, pause, memory = swaps["took_s"], swaps["pause_ms"], swaps["resident_mib"]
-    machine, versions = report["machine"], report["versions"]
     times = "1 swap" if swaps["count"] == 1 else f"{swaps['count']} swaps"
     notes = (
         f"{times} of {setup['net']}, {swaps['frames']} frames in them, beside the"
@@ -93,9 +99,7 @@ def tables(report: Mapping[str, Any]) -> Group:
         f"a swap took {took['median']:.2f} s ({took['min']:.2f}–{took['max']:.2f}), the pause that"
         f" the worker told was {pause['median']:.1f} ms ({pause['min']:.1f}–{pause['max']:.1f})\n"
         f"resident memory: {memory['settled']:.0f} MiB after the first swaps,"
-        f" {memory['last']:.0f} MiB after the last\n"
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1m_before']} before;"
-        f" headrace {versions['headrace']} ({versions['commit']}), torch {versions['torch']}"
+        f" {memory['last']:.0f} MiB after the last\n{measured_on(report)}"
     )
     return Group(ages, Text(notes))
 

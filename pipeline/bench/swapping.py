@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from pipeline.artifact.artifact import Draft
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
 from pipeline.bench.conditions import resident_bytes
@@ -19,6 +20,7 @@ from pipeline.bench.subject import PacedPictures
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.errors import StageFailed
+from pipeline.sink.snapshot import SwapRow
 from pipeline.worker import Worker
 
 _AFTER_S = 0.1
@@ -63,23 +65,23 @@ class Swapping:
     swaps: tuple[Swap, ...]
 
 
-def swap_again_and_again(
-    scenario: Scenario, versions: tuple[int, int], plan: Plan, tell: Callable[[], None]
-) -> Swapping:
-    """Runs a worker on a paced stream and moves the alias to and fro between two versions; ``tell``
-    is called before each swap.
+def swap_again_and_again(scenario: Scenario, plan: Plan, tell: Callable[[], None]) -> Swapping:
+    """Runs a worker on a paced stream and moves the alias to and fro between the scenario's version
+    and a copy of it; ``tell`` is called before each swap.
 
     Raises:
         StageFailed: the worker ended, or a swap never came.
     """
     rows = Path(scenario.folder) / "swapping.jsonl"
     rows.unlink(missing_ok=True)
-    name = scenario.model.partition("@")[0]
+    name, _, number = scenario.model.partition("@")
     registry = Registry(scenario.registry)
-    registry.set_alias(name, LATEST, versions[0])
+    first = int(number)
+    copy = registry.publish(Draft.again(registry.read(name, first)), ())
+    registry.set_alias(name, LATEST, first)
     paced = PacedPictures(scenario.pictures, _ENDLESS, plan.fps, SystemClock())
     worker = Worker(_settings(replace(scenario, model=name), rows), sources=[paced])
-    mover = _Mover(worker, registry, name, versions)
+    mover = _Mover(worker, registry, name, (first, copy.version))
     moving = threading.Thread(target=mover.run, args=(plan, tell), name="mover", daemon=True)
     moving.start()
     try:
@@ -135,14 +137,14 @@ class _Mover:
 
     def _swap(self, number: int, calm_from: float) -> float:
         """Gives the seconds that it took."""
-        told_s = self._paused_s()
         began, began_at = time.monotonic(), time.time()
         self._registry.set_alias(self._name, LATEST, self._versions[number % 2])
         self._await(lambda: self._worker.summary().swaps >= number, f"swap {number}")
         took_s = time.monotonic() - began
         self.ended.wait(_AFTER_S)
         self.pairs.append(Pair(Span(began_at, time.time()), Span(calm_from, began_at)))
-        self.swaps.append(Swap(took_s, self._paused_s() - told_s, resident_bytes()))
+        pause_s = self._told()[-1]["pause_ms"] / 1000
+        self.swaps.append(Swap(took_s, pause_s, resident_bytes()))
         return took_s + _AFTER_S
 
     def _await(self, is_there: Callable[[], bool], what: str) -> None:
@@ -157,14 +159,11 @@ class _Mover:
 
     def _refused(self) -> str:
         """Why the worker doesn't take a version; "" if it does."""
-        told = self._worker.live.snapshot()["swaps"]
-        return "; ".join(each["detail"] for each in told if each["result"] != "swapped")
+        return "; ".join(each["detail"] for each in self._told() if each["result"] != "swapped")
 
-    def _paused_s(self) -> float:
-        """All swaps so far."""
-        families = self._worker.metrics.model_swap_pause.collect()
-        samples = [sample for family in families for sample in family.samples]
-        return sum(each.value for each in samples if each.name.endswith("_sum"))
+    def _told(self) -> list[SwapRow]:
+        """The last swaps, and versions that weren't taken, the newest one last."""
+        return self._worker.live.snapshot()["swaps"]
 
 
 def _ages_of(rows: Path) -> Ages:

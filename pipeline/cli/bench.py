@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.bench_kafka import bench_kafka
-from pipeline.cli.bench_parts import Progress, check_out, give, make_scenario
+from pipeline.cli.bench_parts import AsJson, Net, Out, Progress, check_out, give, make_scenario
 from pipeline.cli.bench_swaps import bench_swaps
 from pipeline.errors import ConfigError
 
@@ -42,17 +41,12 @@ def bench(
             "[default: 85, which has 28 KB, and 93, which has 57]",
         ),
     ] = None,
-    net: Annotated[
-        str,
-        typer.Option(help="reference-cnn at 24x24, or torchvision:NAME at 224x224, untrained."),
-    ] = "reference-cnn",
+    net: Net = "reference-cnn",
     device: Annotated[
         str, typer.Option(help="Where all of them compute: auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as one line of JSON.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file too.")] = None,
+    as_json: AsJson = False,
+    out: Out = None,
 ) -> None:
     """Measure the worker against a plain loop, and against decode and forward alone.
 

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from pipeline.cli.bench_parts import MODEL, Progress, check_out, give, make_scenario
+from pipeline.cli.bench_parts import (
+    MODEL,
+    AsJson,
+    Out,
+    Progress,
+    Quality,
+    check_out,
+    give,
+    make_scenario,
+)
 
 if TYPE_CHECKING:
     from pipeline.bench.kafka.compare import Plan
@@ -25,9 +34,7 @@ def bench_kafka(
     paced_seconds: Annotated[
         float, typer.Option(min=0.1, help="How long a paced stream lasts.")
     ] = 8.0,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="The JPEGs' quality: 93 has 57 KB, 85 has 28 KB.")
-    ] = 93,
+    quality: Quality = 93,
     servers: Annotated[
         str | None,
         typer.Option(
@@ -43,10 +50,8 @@ def bench_kafka(
             "[default: if it is there]",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as one line of JSON.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file too.")] = None,
+    as_json: AsJson = False,
+    out: Out = None,
 ) -> None:
     """Measure the worker between two Kafka topics, against loops and Quix Streams.
 

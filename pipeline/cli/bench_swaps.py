@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.bench_parts import Progress, check_out, give, make_scenario
+from pipeline.cli.bench_parts import (
+    AsJson,
+    Net,
+    Out,
+    Progress,
+    Quality,
+    check_out,
+    give,
+    make_scenario,
+)
 
 _FULL_SPEED_RUNS = 3
 
@@ -29,20 +37,13 @@ def bench_swaps(
     frames: Annotated[
         int, typer.Option(min=20, help="Frames to find out the full speed with, thrice.")
     ] = 4000,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="The JPEGs' quality: 93 has 57 KB, 85 has 28 KB.")
-    ] = 85,
-    net: Annotated[
-        str,
-        typer.Option(help="reference-cnn at 24x24, or torchvision:NAME at 224x224, untrained."),
-    ] = "reference-cnn",
+    quality: Quality = 85,
+    net: Net = "reference-cnn",
     device: Annotated[
         str, typer.Option(help="Where it computes: auto, cpu, cuda or cuda:N.")
     ] = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as one line of JSON.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the JSON to this file too.")] = None,
+    as_json: AsJson = False,
+    out: Out = None,
 ) -> None:
     """Measure the ages of frames while the model is swapped, against those just before.
 
@@ -66,28 +67,23 @@ def bench_swaps(
     configure_logs("error")  # a worker runs in this process, and the tables say how it fared
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        scenarios = [
-            make_scenario(folder, "auto", quality, frames, 1, net=net, device=device)
-            for _ in range(2)
-        ]
-        first, versions = scenarios[0], [int(each.model.partition("@")[2]) for each in scenarios]
+        scenario = make_scenario(folder, "auto", quality, frames, 1, net=net, device=device)
         try:
             with Progress(1 + _FULL_SPEED_RUNS + swaps) as progress:
                 progress.tell("warm-up")
-                worker_at_full_speed(first, frames)
+                worker_at_full_speed(scenario, frames)
                 speeds: list[float] = []
                 for _ in range(_FULL_SPEED_RUNS):
                     progress.tell("the worker at full speed")
-                    speeds.append(worker_at_full_speed(first, frames).frames_per_s)
+                    speeds.append(worker_at_full_speed(scenario, frames).frames_per_s)
                 full_speed = spread(speeds)
                 fps = load * full_speed.median
                 measured = swap_again_and_again(
-                    first,
-                    (versions[0], versions[1]),
+                    scenario,
                     Plan(fps, swaps, apart),
                     lambda: progress.tell(f"swaps, at {fps:.0f} frames/s"),
                 )
         finally:
-            use_threads(first.machine.torch_threads, first.machine.opencv_threads)
-        report = make_report(first, measured, full_speed, load, load_before)
+            use_threads(scenario.machine.torch_threads, scenario.machine.opencv_threads)
+        report = make_report(scenario, measured, full_speed, load, load_before)
     give(report, as_json, out, tables(report))

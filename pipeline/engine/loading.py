@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -117,8 +116,10 @@ class Loader:
             "%s@%d passes its golden test on %s; warming batches of up to %d",
             *(manifest.name, manifest.version, self.device, self.plan.sizes[-1]),
         )
-        warm = partial(self._warm, engine, manifest.contract.preprocess.sample_shape_hwc)
-        return self._warm_all(engine, lambda size: warm(size, rest, spent_s))
+        shape_hwc = manifest.contract.preprocess.sample_shape_hwc
+        return self._warm_all(
+            engine, lambda size: self._warm(engine, shape_hwc, size, rest, spent_s)
+        )
 
     def _warm_all(self, engine: Engine, warm: Callable[[int], float]) -> dict[int, float]:
         """Warms the wanted buckets, as far as they fit; gives the seconds of a batch of each."""

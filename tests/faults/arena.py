@@ -263,6 +263,12 @@ def metric(url: str, name: str) -> float:
     return total(samples(httpx.get(f"{url}metrics").text), name)
 
 
+def swap_count(worker: Headrace, result: str) -> float:
+    """How many versions came to this at a worker."""
+    found = samples(httpx.get(f"{worker.url()}metrics").text)
+    return found[f'headrace_model_swaps_total{{result="{result}"}}']
+
+
 def series_count(url: str, name: str) -> int:
     """How many series one of a worker's metrics has."""
     found = samples(httpx.get(f"{url}metrics").text)

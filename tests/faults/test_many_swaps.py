@@ -6,13 +6,12 @@ import re
 import threading
 from collections.abc import Iterator
 
-import httpx
 import psutil
 import pytest
 
-from tests.faults.arena import Arena
+from tests.faults.arena import Arena, swap_count
 from tests.faults.devices import COUNTED_NETWORKS
-from tests.flow.process import Headrace, samples
+from tests.flow.process import Headrace
 from tests.support import wait_until
 
 pytestmark = [
@@ -57,13 +56,7 @@ def swapped(arena: Arena, worker: Headrace) -> Iterator[int]:
     """Publishes one network after the other, each when the one before has taken over; gives how
     many bytes the worker has resident after each."""
     process = psutil.Process(worker.pid)
-    with httpx.Client(base_url=worker.url()) as client:
-        for count in range(1, SWAPS + 1):
-            arena.publish(100 + count)
-            wait_until(lambda wanted=count: swaps(client) == wanted, 120)
-            yield process.memory_info().rss
-
-
-def swaps(client: httpx.Client) -> float:
-    found = samples(client.get("metrics").text)
-    return found.get('headrace_model_swaps_total{result="swapped"}', 0.0)
+    for count in range(1, SWAPS + 1):
+        arena.publish(100 + count)
+        wait_until(lambda wanted=count: swap_count(worker, "swapped") == wanted, 120)
+        yield process.memory_info().rss

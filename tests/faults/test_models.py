@@ -6,18 +6,16 @@ from __future__ import annotations
 import signal
 import threading
 
-import httpx
 import pytest
 
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
-from tests.faults.arena import WINDOW, Arena, metric
+from tests.faults.arena import WINDOW, Arena, metric, swap_count
 from tests.faults.devices import ILLEGAL_ACCESS, NO_ROOM, NOT_A_NUMBER, WRONG_SHAPE
 from tests.faults.oracle.networks import NAME
 from tests.faults.scenarios import altered_model, intruded_model, swaps
 from tests.faults.trials import canaries, wandering_canaries
-from tests.flow.process import Headrace, samples
 from tests.support import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
@@ -75,15 +73,14 @@ def test_16_an_output_of_another_shape_is_a_rejection_of_all_its_batch(arena: Ar
 def test_16_a_model_that_fails_on_live_frames_alone_is_rolled_back(arena: Arena) -> None:
     """Its golden test passes. What it got is rejected, and kept; after that nothing is."""
     worker = arena.start()
-    url = worker.until_ready()
+    worker.until_ready()
     arena.feeder.feed(1000)
     arena.until_all_done()
     arena.publish(18, "fails")
-    rolled_back = 'headrace_model_swaps_total{result="rolled_back"}'
 
     def is_rolled_back() -> bool:
         arena.feeder.feed(50, must_be=lambda _: "any")
-        return samples(httpx.get(f"{url}metrics").text)[rolled_back] == 1
+        return swap_count(worker, "rolled_back") == 1
 
     wait_until(is_rolled_back, 60)
     arena.feeder.feed(1000)
@@ -107,7 +104,7 @@ def test_20_model_after_model_under_load(arena: Arena) -> None:
 def test_16_and_20_canary_after_canary_under_load(arena: Arena) -> None:
     """Streams are at two models at a time, and no frame is rejected for one that fails."""
     worker = canaries(arena)
-    swaps = {result: refused(worker, result) for result in ("swapped", "canary")}
+    swaps = {result: swap_count(worker, result) for result in ("swapped", "canary")}
     arena.stop_all()
     verdict = arena.verdict("20-canaries", has_all_summaries=True, has_one_worker=True)
     assert verdict.broken == []
@@ -147,7 +144,7 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
 def test_20_canaries_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
     """A rebalance in the middle of a trial, and a drain."""
     second = wandering_canaries(arena)
-    assert refused(second, "swapped") == 1
+    assert swap_count(second, "swapped") == 1
     arena.stop_all()
     verdict = arena.verdict("20-canaries-and-rebalances", has_all_summaries=True)
     assert verdict.broken == []
@@ -168,9 +165,9 @@ def test_18_models_that_no_trusted_key_signed_and_older_ones_are_refused(arena: 
     intruded_model(arena)
     worker = arena.workers[0]
     arena.intrude(101, SigningKey.new())
-    wait_until(lambda: refused(worker, "untrusted") == 2)
+    wait_until(lambda: swap_count(worker, "untrusted") == 2)
     arena.publish_altered(102, holds=201)
-    wait_until(lambda: refused(worker, "corrupt") == 1)
+    wait_until(lambda: swap_count(worker, "corrupt") == 1)
     arena.publish(19)
 
     def is_taken() -> bool:
@@ -179,15 +176,9 @@ def test_18_models_that_no_trusted_key_signed_and_older_ones_are_refused(arena: 
 
     wait_until(is_taken, 60)
     Registry(arena.registry).set_alias(NAME, LATEST, 1)
-    wait_until(lambda: refused(worker, "replayed") == 1)
+    wait_until(lambda: swap_count(worker, "replayed") == 1)
     arena.feeder.feed(300)
     arena.until_all_done()
     arena.stop_all()
     verdict = arena.verdict("18-untrusted", has_all_summaries=True, has_one_worker=True)
     assert (verdict.broken, verdict.models) == ([], 2)
-
-
-def refused(worker: Headrace, reason: str) -> float:
-    """How many versions this worker refused for that."""
-    text = httpx.get(f"{worker.url()}metrics").text
-    return samples(text)[f'headrace_model_swaps_total{{result="{reason}"}}']

@@ -12,9 +12,9 @@ import httpx
 
 from pipeline.artifact.names import LATEST
 from pipeline.artifact.registry import Registry
-from tests.faults.arena import Arena, is_true_within
+from tests.faults.arena import Arena, is_true_within, swap_count
 from tests.faults.oracle.networks import NAME, Flaw
-from tests.flow.process import Headrace, samples
+from tests.flow.process import Headrace
 
 _MOST_WAITING = 200
 _CANARY_FRAMES = "HEADRACE_MODEL__CANARY_FRAMES"
@@ -81,9 +81,9 @@ def canary_taken_back(arena: Arena, *, drain_s: float = 30) -> None:
 
 def _take_back(arena: Arena, worker: Headrace, constant: int, flaw: Flaw) -> None:
     """The frames that it is bad on come when it scores streams."""
-    before = _swaps(worker, "canary")
+    before = swap_count(worker, "canary")
     _feed_until_canary(arena, arena.publish(constant, flaw), worker)
-    _feed_until(arena, lambda: _swaps(worker, "canary") > before, are_late=True)
+    _feed_until(arena, lambda: swap_count(worker, "canary") > before, are_late=True)
 
 
 def _feed_until_canary(arena: Arena, version: int, *workers: Headrace) -> None:
@@ -93,7 +93,7 @@ def _feed_until_canary(arena: Arena, version: int, *workers: Headrace) -> None:
 
 def _feed_until_taken(arena: Arena, worker: Headrace, count: int) -> None:
     """Until so many versions have taken over."""
-    _feed_until(arena, lambda: _swaps(worker, "swapped") == count, at_once=500)
+    _feed_until(arena, lambda: swap_count(worker, "swapped") == count, at_once=500)
 
 
 def _feed_until(
@@ -111,12 +111,6 @@ def _feed_until(
             arena.feeder.feed(at_once, are_late=are_late)
         else:
             pause.wait(0.01)
-
-
-def _swaps(worker: Headrace, result: str) -> float:
-    """How many versions came to this."""
-    found = samples(httpx.get(f"{worker.url()}metrics").text)
-    return found.get(f'headrace_model_swaps_total{{result="{result}"}}', 0.0)
 
 
 def _is_canary(worker: Headrace, version: int) -> bool:

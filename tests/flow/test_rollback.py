@@ -8,7 +8,7 @@ from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.names import LATEST
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny
-from tests.flow.rig import Rig
+from tests.flow.rig import Rig, events, metric
 from tests.networks import NO_NUMBERS, RAISES, TOO_FEW, wrong_on_white
 from tests.pictures import WHITE
 from tests.support import wait_until
@@ -22,7 +22,7 @@ def publish_failing(
 
 def told(worker: Worker) -> list[tuple[int, str]]:
     """Versions and what became of them, the first one first."""
-    return [(each["version"], each["result"]) for each in worker.live.snapshot()["swaps"]]
+    return [(version, result) for result, version in events(worker)]
 
 
 def scoring(rig: Rig) -> tuple[Worker, list]:
@@ -47,8 +47,7 @@ def test_outputs_that_are_bad_on_live_frames_take_a_version_back(rig: Rig, way: 
     reasons = {row["reason"] for row in rows if row["outcome"] == "rejected"}
     assert reasons == {"bad_output"}
     assert summary.received == summary.scored + summary.rejected == len(rows)
-    swaps = worker.metrics.registry.get_sample_value
-    assert swaps("headrace_model_swaps_total", {"result": "rolled_back"}) == 1
+    assert metric(worker, "model_swaps_total", result="rolled_back") == 1
 
 
 def test_what_was_taken_back_is_not_tried_again_and_another_version_is(rig: Rig) -> None:

@@ -15,7 +15,7 @@ from pipeline.engine.base import Engine
 from pipeline.types import BatchNhwc, LogitsNk
 from pipeline.worker import Worker
 from tests.artifacts import publish_tiny
-from tests.flow.rig import Rig, detail, events
+from tests.flow.rig import Rig, detail, events, metric
 from tests.networks import NanWeights, draft_of
 from tests.support import noise_jpeg, wait_until
 
@@ -41,8 +41,7 @@ def shadowing(rig: Rig, **more: object) -> Worker:
 
 
 def compared(worker: Worker, result: str) -> float:
-    value = worker.metrics.registry.get_sample_value
-    return value("headrace_shadow_frames_total", {"result": result}) or 0.0
+    return metric(worker, "shadow_frames_total", result=result)
 
 
 def versions(rig: Rig) -> list[int]:

@@ -11,7 +11,14 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from pipeline.bench.conditions import machine_json, shown, spread_json, table, versions_json
+from pipeline.bench.conditions import (
+    machine_json,
+    measured_on,
+    shown,
+    spread_json,
+    table,
+    versions_json,
+)
 from pipeline.bench.kafka.compare import Measured, Plan
 from pipeline.bench.kafka.observed import WARM_SHARE
 from pipeline.bench.kafka.plan import (
@@ -188,15 +195,12 @@ def _setup(plan: Plan, is_own_broker: bool) -> dict[str, Any]:
 
 
 def _conditions(report: Mapping[str, Any]) -> str:
-    setup, machine, versions = report["setup"], report["machine"], report["versions"]
+    setup, versions = report["setup"], report["versions"]
     picture = setup["picture"]
-    quix = f" Quix Streams {versions['quixstreams']}," if versions["quixstreams"] else ""
+    quix = f", Quix Streams {versions['quixstreams']}" if versions["quixstreams"] else ""
     return (
         f"{setup['rounds']} rounds of {setup['frames'][HEADRACE]} frames (slower systems fewer),"
         f" JPEG {picture['width']}x{picture['height']} of {picture['mean_bytes'] / 1000:.1f} KB,"
-        f" {setup['streams']} streams; broker {setup['broker']}; {machine['cpu']},"
-        f" {machine['cores']} cores, load before {machine['load_1m_before']:.2f};"
-        f" headrace {versions['headrace']} ({versions['commit'] or 'no commit known'}),"
-        f" torch {versions['torch']}, OpenCV {versions['opencv']},"
-        f" kafka-python {versions['kafka-python']},{quix} Python {versions['python']}"
+        f" {setup['streams']} streams; broker {setup['broker']}; {measured_on(report)},"
+        f" kafka-python {versions['kafka-python']}{quix}"
     )
