@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, RetriableError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from pipeline.kafka.address import KafkaAddress
@@ -22,6 +24,7 @@ from tests.support import noise_jpeg, wait_until
 
 Answer = TypeVar("Answer")
 
+_READY_WITHIN_S = 30.0
 PICTURES = [noise_jpeg(seed=seed) for seed in range(16)]
 
 
@@ -101,7 +104,7 @@ class Topics:
             return False
 
         try:
-            wait_until(is_led, 30)
+            wait_until(is_led, _READY_WITHIN_S)
         finally:
             admin.close()
 
@@ -150,6 +153,20 @@ class Topics:
         self._ask(self.name, commit)
 
     def _ask(
+        self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], Answer]
+    ) -> Answer:
+        """Asks again for some seconds where the broker says that it isn't ready: one that was
+        frozen says at first that it leads, and then for a moment that it doesn't."""
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while True:
+            try:
+                return self._ask_once(topic, question)
+            except RetriableError:
+                if time.monotonic() > deadline:
+                    raise
+                threading.Event().wait(0.1)
+
+    def _ask_once(
         self, topic: str, question: Callable[[KafkaConsumer, list[TopicPartition]], Answer]
     ) -> Answer:
         consumer = KafkaConsumer(
