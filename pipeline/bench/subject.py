@@ -107,11 +107,11 @@ class MeteredSource:
         self._inner.close()
 
 
-def worker_at_full_speed(scenario: Scenario, count: int) -> Run:
+def worker_at_full_speed(scenario: Scenario, count: int, sink: str = "null:") -> Run:
     """Runs a worker on frames that are always there. Its ages are mostly the wait behind the other
     frames in flight, and come from the buckets of ``headrace_frame_age_seconds``."""
     source = MeteredSource(MemorySource(scenario.pictures, count, SystemClock(), name=_NAME))
-    worker, run = _run(scenario, source, count, "null:")
+    worker, run = _run(scenario, source, count, sink)
     buckets = [
         (float(sample.labels["le"]), sample.value)
         for sample in _samples(worker.metrics.frame_age)

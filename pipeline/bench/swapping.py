@@ -27,6 +27,9 @@ _AFTER_S = 0.1
 """Added to a swap: frames that came right after it may still wait behind those of it."""
 
 _FIRST_CALM_S = 1.0
+_LONGEST_CALM_S = 10.0
+"""After a swap for which the probe had to start: in a longer calm it would end again."""
+
 _WITHIN_S = 600.0
 """Longer than any of the networks takes to be made ready on two cores."""
 
@@ -129,7 +132,7 @@ class _Mover:
                 self.ended.wait(plan.apart_s)
                 calm_from = time.time()
                 self.ended.wait(calm_s)
-                calm_s = self._swap(number, calm_from)
+                calm_s = min(self._swap(number, calm_from), _LONGEST_CALM_S)
         except Exception as error:  # noqa: BLE001  (who started the thread raises it)
             self.error = error
         finally:

@@ -31,12 +31,15 @@ def bench_swaps(
         typer.Option(
             min=0.0,
             help="Seconds between them. A worker keeps the probe's process for a minute: beyond "
-            "that it is started for each, which takes seconds of CPU.",
+            "that it is started for each, which takes seconds of CPU, and a minute of rests.",
         ),
     ] = 1.5,
     frames: Annotated[
-        int, typer.Option(min=20, help="Frames to find out the full speed with, thrice.")
-    ] = 4000,
+        int,
+        typer.Option(
+            min=20, help="Frames to find out the full speed with, thrice: enough for some seconds."
+        ),
+    ] = 12_000,
     quality: Quality = 85,
     net: Net = "reference-cnn",
     device: Annotated[
@@ -71,11 +74,13 @@ def bench_swaps(
         try:
             with Progress(1 + _FULL_SPEED_RUNS + swaps) as progress:
                 progress.tell("warm-up")
-                worker_at_full_speed(scenario, frames)
+                sink = f"jsonl:{folder}/full-speed.jsonl"  # as the swaps' frames are written too
+                worker_at_full_speed(scenario, frames, sink)
                 speeds: list[float] = []
                 for _ in range(_FULL_SPEED_RUNS):
                     progress.tell("the worker at full speed")
-                    speeds.append(worker_at_full_speed(scenario, frames).frames_per_s)
+                    run = worker_at_full_speed(scenario, frames, sink)
+                    speeds.append(run.frames_per_s)
                 full_speed = spread(speeds)
                 fps = load * full_speed.median
                 measured = swap_again_and_again(

@@ -17,12 +17,44 @@ _LESS_PRIORITY = 10
 """Added to the thread's niceness: on a machine whose cores are all taken it still gets a twentieth
 of one. At the lowest priority it would get a hundredth, and a swap would take minutes."""
 
-_TIMES_WORKED = 4.0
+_MOST_TIMES = 20.0
+_CALM_SHARE = 0.4
+_BUSY_SHARE = 0.7
+"""Of its cores, that a worker computes with. Beside less there is enough left for both."""
+
 _LONGEST_REST_S = 1.0
+_SHORTEST_LOOK_S = 1.0
+
+
+class Busy:
+    """How much of its cores this process took lately, from 0 to 1.
+
+    Owned by: the thread that asks.
+    """
+
+    def __init__(self, cores: int, clock_s: Callable[[], float]) -> None:
+        self._cores = cores
+        self._clock_s = clock_s
+        self._looks = [(clock_s(), time.process_time())] * 2
+
+    def share(self) -> float:
+        """Over one to two seconds until now, if it is asked that often, else since it was asked."""
+        (began_s, before_s), (_, _) = self._looks
+        now_s, spent_s = self._clock_s(), time.process_time()
+        if now_s - self._looks[1][0] >= _SHORTEST_LOOK_S:
+            self._looks = [self._looks[1], (now_s, spent_s)]
+        if now_s <= began_s:
+            return 0.0
+        return min((spent_s - before_s) / (now_s - began_s) / self._cores, 1.0)
+
+
+def rest_times(share: float) -> float:
+    """How many times as long as it worked somebody rests beside a worker that is so busy."""
+    return _MOST_TIMES * min(max((share - _CALM_SHARE) / (_BUSY_SHARE - _CALM_SHARE), 0.0), 1.0)
 
 
 class Rests:
-    """After each step of the work a rest, four times as long as the step computed, so that frames
+    """After each step of the work a rest, ``times`` as long as the step computed, so that frames
     that waited for it are through before the next one. ``wait`` takes seconds, and may end sooner;
     ``check_wanted`` is called after it, and ends the work by raising.
 
@@ -30,21 +62,34 @@ class Rests:
     """
 
     def __init__(
-        self, wait: Callable[[float], object], check_wanted: Callable[[], None] = lambda: None
+        self,
+        wait: Callable[[float], object],
+        check_wanted: Callable[[], None] = lambda: None,
+        times: float = _MOST_TIMES,
     ) -> None:
         self._wait = wait
         self._check_wanted = check_wanted
+        self.times = times
         self._thread = 0
         self._worked_s = 0.0
         self._begin()
 
     def __call__(self) -> None:
-        """A step is done. Blocks for a second at the most."""
+        """A step of this thread is done. Blocks for a second at the most."""
         if threading.get_ident() == self._thread:
-            taken_s = time.thread_time() - self._worked_s
-            self._wait(min(_TIMES_WORKED * taken_s, _LONGEST_REST_S))
+            self.after(time.thread_time() - self._worked_s)
+        else:
+            self._check_wanted()
         self._begin()
+
+    def after(self, worked_s: float) -> float:
+        """Rests after a step of so many seconds, and gives those that it took. Blocks for a second
+        at the most."""
+        rest_s = min(self.times * worked_s, _LONGEST_REST_S)
+        if rest_s > 0:
+            self._wait(rest_s)
         self._check_wanted()
+        return rest_s
 
     def _begin(self) -> None:
         self._thread, self._worked_s = threading.get_ident(), time.thread_time()

@@ -11,6 +11,7 @@ from pipeline.artifact.artifact import Artifact
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.canary import Canary
+from pipeline.engine.gentle import Rests
 from pipeline.engine.shadow import Shadow
 from pipeline.engine.stage import EngineStage
 from pipeline.engine.trial import Comparison, TrialLimits
@@ -26,8 +27,8 @@ _LOOK_S = 0.25
 class Probing(Protocol):
     """Where a candidate runs before it is loaded here."""
 
-    def check(self, artifact: Artifact) -> None:
-        """Raises ``ArtifactRefused`` if it isn't fit."""
+    def check(self, artifact: Artifact, rests: Rests | None = None) -> None:
+        """Raises ``ArtifactRefused`` if it isn't fit. With ``rests`` it is tried beside frames."""
         ...
 
     def rest(self) -> None:

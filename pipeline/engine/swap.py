@@ -15,8 +15,9 @@ from pipeline.artifact.followed import Followed
 from pipeline.artifact.names import COPY_NOTE, LATEST
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
+from pipeline.cores import usable_cores
 from pipeline.engine.active import ActiveModel, ActiveSlot
-from pipeline.engine.gentle import Rests
+from pipeline.engine.gentle import Busy, Rests, rest_times
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import PauseWatch
 from pipeline.engine.refusals import AGAIN_S, FORGOTTEN, MENDABLE, PASSING, QUARANTINED
@@ -75,6 +76,7 @@ class ModelWatcher:
         self._back_again_mono_s = 0.0
         self._interval_s = self._looked_mono_s = 0.0
         self._stopping = threading.Event()
+        self._busy = Busy(usable_cores(), self._clock.monotonic)
         self.rollout = Rollout(trials, stage, metrics.trials, loader.clock, self._stopping.wait)
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set
@@ -109,6 +111,7 @@ class ModelWatcher:
             if self._rolls_back(active):
                 return
             version = self._followed.version()
+            self._busy.share()  # so that it knows the seconds before this one
             if self._trials.probe is not None:
                 self._trials.probe.rest()
             if version == active.identity.version:
@@ -145,7 +148,7 @@ class ModelWatcher:
         artifact = self._followed.read(version)
         check_compatible(artifact.manifest.contract, active.contract)  # it was read anew
         if self._trials.probe is not None:
-            self._trials.probe.check(artifact)
+            self._trials.probe.check(artifact, self._rests(active, version))
         self._take(active, artifact)
         self._followed.took(version)
 
@@ -200,17 +203,24 @@ class ModelWatcher:
         self._tell(new, "swapped", detail=found, pause_s=pause_s)
 
     def _ready(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> ActiveModel:
-        """Loads and warms a version so that frames hardly feel it; at once where the active one's
-        frames are lost until it is there."""
-        is_urgent = is_way_back or bool(self._health.complaint(active.first_epoch))
+        """Loads and warms a version, so that frames hardly feel it where that isn't urgent."""
         version = artifact.manifest.version
-        check_wanted = partial(self._check_wanted, active, version, may_be_newer=True)
-        rests = None if is_urgent else Rests(self._stopping.wait, check_wanted)
+        rests = None if is_way_back else self._rests(active, version)
         try:
             return self._loader.load(artifact, active.identity.epoch + 1, rests)
         except RestartNeeded:
             log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
+
+    def _rests(self, active: ActiveModel, version: int) -> Rests | None:
+        """For work on a version beside frames, which it is to leave the CPU to; None where the
+        active one's frames are lost until it is done."""
+        if self._health.complaint(active.first_epoch):
+            return None
+        check_wanted = partial(self._check_wanted, active, version, may_be_newer=True)
+        # How busy a GPU is nobody tells.
+        share = self._busy.share() if self._loader.device == "cpu" else 1.0
+        return Rests(self._stopping.wait, check_wanted, rest_times(share))
 
     def _is_way_out(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> bool:
         """Whether this is the way away from the active model, which then is no measure of it: our

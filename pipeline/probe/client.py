@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,7 @@ from typing import BinaryIO, cast
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.clock import Clock
+from pipeline.engine.gentle import Rests
 from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
 
@@ -27,6 +31,10 @@ _START_WITHIN_S = 120.0
 _KEPT_S = 60.0
 """After a candidate, for the next one: it has some 600 MB resident, and takes seconds of CPU to
 start."""
+
+_STEP_S = 0.004
+_MOST_RESTS_S = 60.0
+"""A probe that has rested for so long is let alone: a version isn't to wait for ever."""
 
 _LOOK_S = 0.25
 _COMMAND = (sys.executable, "-P", "-m", "pipeline.probe")
@@ -55,22 +63,28 @@ class Probe:
         self._used_mono_s = 0.0
         self._has_warned = False
 
-    def check(self, artifact: Artifact) -> None:
-        """Has it load and run ``artifact``, on a CPU.
+    def check(self, artifact: Artifact, rests: Rests | None = None) -> None:
+        """Has it load and run ``artifact``, on a CPU. With ``rests`` the probe is stopped after
+        each few milliseconds for as long as they say: frames that are scored meanwhile are to feel
+        nothing of it.
 
         Raises:
             ArtifactRefused: for the artifact's own reasons; ``probe``: it died; ``too_slow``;
                 ``no_room``: it wants more memory than it may have, or the probe can't run here.
-            StopRequested: the worker is ending.
+            StopRequested: the worker is ending, or the rests say that it isn't wanted any more.
         """
         manifest = artifact.manifest
         what = f"{manifest.name}@{manifest.version}"
         request = Request(
             *(manifest.name, manifest.version, artifact.written),
             *(artifact.model, artifact.packed, self._within_s),
+            self._within_s if rests is None else self._within_s + _MOST_RESTS_S,
         )
-        reply = self._asked(request, what)
-        self._used_mono_s = self._clock.monotonic()
+        self._used_mono_s = math.inf
+        try:
+            reply = self._asked(request, what, rests)
+        finally:
+            self._used_mono_s = self._clock.monotonic()
         if reply.missing and not self._has_warned:
             self._has_warned = True
             log.warning("the probe of new versions isn't shut in here: %s", reply.missing)
@@ -104,32 +118,35 @@ class Probe:
         process.kill()
         process.wait()
 
-    def _asked(self, request: Request, what: str) -> Reply:
-        """One question and its answer; a process that fails is let go."""
+    def _asked(self, request: Request, what: str, rests: Rests | None) -> Reply:
+        """One question and its answer; a process that fails, or is asked in vain, is let go."""
+        reply = None
         try:
-            process = self._started()
-            with _killed_after(process, 2 * self._within_s + _START_WITHIN_S):
+            process = self._started(rests)
+            with _killed_after(process, 2 * request.wall_s + _START_WITHIN_S):
                 request.write_to(cast(BinaryIO, process.stdin))
-                reply = self._reply(process, self._within_s + _START_WITHIN_S)
+                reply = self._reply(process, request.wall_s + _START_WITHIN_S, rests)
         except OSError as cause:
-            reply, why = None, f"{cause.strerror or cause}"
+            why = f"{cause.strerror or cause}"
         else:
             why = "its process ended, which it does where memory runs out"
+        finally:
+            if reply is None:
+                self.close()
         if reply is None:
-            self.close()
-            if self._is_stopping():  # and so, by the same signal, was the probe
-                raise StopRequested("the worker is ending")
+            self._check_running()  # the signal that ended the probe may be the worker's
             raise ArtifactRefused(
                 "no_room",
                 f"{what} can't be tried in the probe: {why}. `model.probe` says when there is one",
             )
         return reply
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _started(self, rests: Rests | None) -> subprocess.Popen[bytes]:
         """The process that is there, or a new one that is ready.
 
         Raises:
             OSError: it can't be started, or isn't ready in time.
+            StopRequested: see ``_reply``.
         """
         if self._process is not None and self._process.poll() is None:
             return self._process
@@ -141,31 +158,56 @@ class Probe:
                 stdout=subprocess.PIPE,
                 stderr=complained,
                 env=_environment(),
-                start_new_session=True,  # a Ctrl-C in the terminal is the worker's
+                process_group=0,  # a Ctrl-C in the terminal is the worker's
             )
-            if self._reply(process, _START_WITHIN_S) is None:
+            within_s = _START_WITHIN_S if rests is None else _START_WITHIN_S + _MOST_RESTS_S
+            if self._reply(process, within_s, rests) is None:
                 complained.seek(0)
                 said = complained.read(1 << 20).decode(errors="replace").strip().splitlines()
                 raise OSError(f"it doesn't start: {said[-1][:_SAID_BYTES] if said else 'no word'}")
         return process
 
-    def _reply(self, process: subprocess.Popen[bytes], within_s: float) -> Reply | None:
+    def _reply(
+        self, process: subprocess.Popen[bytes], within_s: float, rests: Rests | None
+    ) -> Reply | None:
         """The next one; None where the process ends or says nothing in time.
 
         Raises:
-            StopRequested: the worker is ending.
+            StopRequested: the worker is ending, or the rests say that it isn't wanted any more.
         """
         pipe = cast(BinaryIO, process.stdout)
-        end = self._clock.monotonic() + within_s
+        began = now = self._clock.monotonic()
+        rested_s = 0.0
         ready = select.poll()  # `select` takes no descriptor above 1023
         ready.register(pipe, select.POLLIN)
-        while not ready.poll(_LOOK_S * 1000):
-            if self._is_stopping():
-                self.close()
-                raise StopRequested("the worker is ending")
-            if self._clock.monotonic() >= end:
+        may_rest = rests is not None and rests.times > 0
+        while not ready.poll((_STEP_S if may_rest else _LOOK_S) * 1000):
+            self._check_running()
+            step_s = self._clock.monotonic() - now
+            if rests is not None:
+                rested_s += _rest_of(process, rests, step_s) if may_rest else rests.after(0)
+                may_rest = may_rest and rested_s < _MOST_RESTS_S
+            now = self._clock.monotonic()
+            if now - began >= within_s:
                 return None
         return Reply.of(pipe.readline(MOST_REPLY_BYTES))
+
+    def _check_running(self) -> None:
+        if self._is_stopping():
+            raise StopRequested("the worker is ending")
+
+
+def _rest_of(process: subprocess.Popen[bytes], rests: Rests, step_s: float) -> float:
+    """Stops it, and the child in which it runs a candidate, for as long as is due after a step of
+    so many seconds; gives those of the rest. Should we end meanwhile, so does it: the kernel lets
+    no process group stay behind stopped."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        return rests.after(step_s)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
 
 
 def _environment() -> dict[str, str]:

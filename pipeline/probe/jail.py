@@ -13,6 +13,9 @@ from pathlib import Path
 
 from pipeline.probe.seccomp import forbid_all_but_computing
 
+_LOW_PRIORITY = 10
+"""Added to the niceness: the worker beside comes first."""
+
 _MOST_LIKELY_TO_GO = b"1000"
 _PR_SET_PDEATHSIG = 1
 _ROOM_BYTES = 1 << 30
@@ -26,6 +29,11 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it ended before that
             os._exit(0)
+
+
+def give_way() -> None:
+    """Has this process, and all that it starts, take less of the CPU than the worker."""
+    os.nice(_LOW_PRIORITY)
 
 
 def go_first() -> None:

@@ -32,15 +32,11 @@ from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.jail import end_with_parent, enter, go_first, room_bytes
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
 
-_LOW_PRIORITY = 10
-"""Added to the niceness: the worker beside comes first."""
-
 
 def serve(parent: int) -> None:
     """Answers the process ``parent`` until standard input ends."""
     end_with_parent(parent)
     go_first()
-    os.nice(_LOW_PRIORITY)
     torch.set_num_threads(1)  # no thread may be there when it forks
     _import_all()
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
@@ -80,7 +76,7 @@ def _import_all() -> None:
     )
     golden = draft.golden.to_bytes()
     manifest = manifest_json(manifest_of(draft, golden, 1))
-    reply = _probed(Request("small", 1, manifest, draft.model, golden, 0.0), "")
+    reply = _probed(Request("small", 1, manifest, draft.model, golden, 0.0, 0.0), "")
     if reply.reason:
         raise RuntimeError(f"the probe refuses a network of its own: {reply.detail}")
 
@@ -94,7 +90,7 @@ def _answer(request: Request) -> Reply:
         os.close(reading)
         _be_probed(request, own, writing)
     os.close(writing)
-    said = _read_within(reading, request.within_s)
+    said = _read_within(reading, request.wall_s)
     os.close(reading)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)

@@ -7,14 +7,14 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
-_HEAD = struct.Struct("<QQQQd")
+_HEAD = struct.Struct("<QQQQdd")
 MOST_REPLY_BYTES = 16 * 1024
 _MOST_DETAIL = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One candidate: the bytes of its files, and how long it may take."""
+    """One candidate: the bytes of its files, and how long it may compute, and take in all."""
 
     name: str
     version: int
@@ -22,6 +22,7 @@ class Request:
     model: bytes
     golden: bytes
     within_s: float
+    wall_s: float
 
     def write_to(self, pipe: BinaryIO) -> None:
         """Sends it.
@@ -31,7 +32,7 @@ class Request:
         """
         about = json.dumps([self.name, self.version]).encode()
         parts = (about, self.manifest, self.model, self.golden)
-        pipe.write(_HEAD.pack(*map(len, parts), self.within_s))
+        pipe.write(_HEAD.pack(*map(len, parts), self.within_s, self.wall_s))
         for part in parts:
             pipe.write(part)
         pipe.flush()
@@ -42,13 +43,13 @@ class Request:
         head = pipe.read(_HEAD.size)
         if len(head) < _HEAD.size:
             return None
-        *sizes, within_s = _HEAD.unpack(head)
+        *sizes, within_s, wall_s = _HEAD.unpack(head)
         parts = [pipe.read(size) for size in sizes]
         if [len(part) for part in parts] != sizes:
             return None
         about, manifest, model, golden = parts
         name, version = json.loads(about)
-        return cls(name, version, manifest, model, golden, within_s)
+        return cls(name, version, manifest, model, golden, within_s, wall_s)
 
 
 @dataclass(frozen=True, slots=True)

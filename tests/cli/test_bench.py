@@ -141,7 +141,7 @@ def test_the_measurement_on_kafka_says_what_to_mend_before_it_starts_anything(
 def test_swaps_are_measured_beside_the_calm_before_each(tmp_path: Path) -> None:
     out = tmp_path / "swaps.json"
     ran = headrace(
-        *("bench", "swaps", "--swaps", "3", "--frames", "60", "--load", "0.3", "--json"),
+        *("bench", "swaps", "--swaps", "3", "--frames", "60", "--load", "0.05", "--json"),
         *("--out", str(out)),
     )
     assert ran.code == 0, ran.err
@@ -159,11 +159,11 @@ def test_swaps_are_measured_beside_the_calm_before_each(tmp_path: Path) -> None:
     assert report["swaps"]["took_s"]["min"] > 0
     assert report["swaps"]["resident_mib"]["last"] > 100
     full = report["stream"]["full_speed_frames_per_s"]["median"]
-    assert report["stream"]["frames_per_s"] == pytest.approx(0.3 * full, abs=0.1)
+    assert report["stream"]["frames_per_s"] == pytest.approx(0.05 * full, abs=0.1)
 
 
 def test_the_tables_of_swaps_say_the_goal() -> None:
-    ran = headrace("bench", "swaps", "--swaps", "1", "--frames", "60")
+    ran = headrace("bench", "swaps", "--swaps", "1", "--frames", "60", "--load", "0.05")
     assert ran.code == 0, ran.err
     assert "at most 1.1" in ran.out
     assert "1 swap of reference-cnn" in " ".join(ran.out.split())

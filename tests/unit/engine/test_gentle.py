@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.artifact.registry import Registry
 from pipeline.batch import BucketPlan
-from pipeline.clock import SystemClock
-from pipeline.engine.gentle import Rests, gently
+from pipeline.clock import ManualClock, SystemClock
+from pipeline.engine.gentle import Busy, Rests, gently, rest_times
 from pipeline.engine.loading import Loader
 from pipeline.engine.torchscript import TorchScriptEngine
 from pipeline.errors import ArtifactRefused, StopRequested
@@ -26,15 +26,15 @@ def compute(seconds: float) -> None:
         pass
 
 
-def test_a_rest_is_four_times_as_long_as_the_step_computed() -> None:
+def test_a_rest_is_twenty_times_as_long_as_the_step_computed() -> None:
     waits: list[float] = []
     rests = Rests(waits.append)
     compute(0.02)
     rests()
     rests()
     first, second = waits
-    assert 0.08 <= first < 1
-    assert second < 0.02
+    assert 0.4 <= first <= 1
+    assert second < 0.1
 
 
 def test_what_a_step_waited_for_is_no_work() -> None:
@@ -51,6 +51,37 @@ def test_no_rest_is_longer_than_a_second() -> None:
     compute(0.3)
     rests()
     assert waits == [1.0]
+
+
+def test_beside_a_calm_worker_nobody_rests() -> None:
+    waits: list[float] = []
+    checks: list[int] = []
+    rests = Rests(waits.append, lambda: checks.append(1), times=rest_times(0.3))
+    compute(0.02)
+    rests()
+    assert rests.after(0.5) == 0
+    assert (waits, len(checks)) == ([], 2)
+
+
+def test_the_busier_a_worker_the_longer_the_rests() -> None:
+    assert [rest_times(share) for share in (0.0, 0.4, 0.55, 0.7, 1.0)] == pytest.approx(
+        [0, 0, 10, 20, 20]
+    )
+
+
+def test_how_busy_a_worker_is_counts_for_the_last_seconds() -> None:
+    clock = ManualClock()
+    busy = Busy(2, clock.monotonic)
+    assert busy.share() == 0.0
+    before_s = time.process_time()
+    compute(0.2)
+    clock.advance(1.0)
+    share, least = busy.share(), 0.2 / 2
+    assert least <= share <= (time.process_time() - before_s + 0.1) / 2
+    clock.advance(1.0)
+    busy.share()
+    clock.advance(1.0)
+    assert busy.share() < least / 2  # that was before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own here")
@@ -110,7 +141,7 @@ def test_beside_frames_a_version_rests_after_each_step_and_is_measured_by_what_i
     artifact = registry.read("tiny", 1)
     model = loader.load(artifact, 1, Rests(waits.append))
     after_reading_fusing_and_golden = 3
-    assert len(waits) == after_reading_fusing_and_golden + 3 * len(model.infer_s)
+    assert len(waits) == after_reading_fusing_and_golden + 2 * len(model.infer_s)
     assert threads == {"warming"}
     assert all(0 < taken_s < 0.05 for taken_s in model.infer_s.values())
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.artifact.artifact import Artifact, Golden
 from pipeline.artifact.registry import Registry
 from pipeline.clock import ManualClock, SystemClock
 from pipeline.engine import torchscript
+from pipeline.engine.gentle import Rests
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.probe import client
@@ -44,6 +47,15 @@ def refusal(probe: Probe, artifact: Artifact) -> ArtifactRefused:
     with pytest.raises(ArtifactRefused) as refused:
         probe.check(artifact)
     return refused.value
+
+
+def children_of(process: int) -> list[int]:
+    """While it has no thread but one."""
+    return [*map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split())]
+
+
+def state_of(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def process_of(probe: Probe) -> int:
@@ -78,6 +90,7 @@ def test_a_network_that_writes_files_is_refused_and_writes_none(
 BLIND = """
 import sys
 from pipeline.engine import torchscript
+from pipeline.engine.gentle import Rests
 torchscript.forbidden_operator = lambda _: ""
 from pipeline.probe.server import serve
 serve(int(sys.argv[1]))
@@ -183,6 +196,84 @@ def test_a_worker_that_ends_waits_for_no_probe(registry: Registry) -> None:
     with pytest.raises(StopRequested):
         probe.check(registry.read("tiny", 1))
     assert probe._process is None
+
+
+def test_beside_frames_it_is_stopped_now_and_then(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it starts and while a candidate runs, and its child with it."""
+    monkeypatch.setattr(client, "_MOST_RESTS_S", 1.0)
+    registry.publish(draft_of(Endless()))
+    stopped_at_once: set[int] = set()
+
+    def stopped(seconds: float) -> None:
+        processes = [process_of(probe), *children_of(process_of(probe))]
+        wait_until(lambda: {state_of(each) for each in processes} <= {"T", "Z"})
+        stopped_at_once.add(len(processes))
+        threading.Event().wait(seconds)
+
+    with contextlib.closing(Probe(SystemClock(), 1.0)) as probe:
+        with pytest.raises(ArtifactRefused) as refused:
+            probe.check(registry.read("tiny", 1), Rests(stopped, times=1.0))
+        assert refused.value.reason == "too_slow"
+        assert stopped_at_once == {1, 2}
+        publish_tiny(registry)
+        probe.check(registry.read("tiny", 2), Rests(stopped, times=1.0))
+        assert state_of(process_of(probe)) != "T"
+
+
+def test_a_probe_that_has_rested_for_long_is_let_alone(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_MOST_RESTS_S", 0.5)
+    publish_tiny(registry)
+    waits: list[float] = []
+    with contextlib.closing(Probe(SystemClock(), 60.0)) as probe:
+        probe.check(registry.read("tiny", 1), Rests(waits.append, times=10.0))
+    assert 0.5 <= sum(waits) < 0.5 + 2 * 1.0  # of a start and a try, with a rest begun in each
+
+
+def test_a_probe_ends_when_nobody_wants_to_know(registry: Registry) -> None:
+    registry.publish(draft_of(Endless()))
+    asked = 0
+
+    def not_any_more() -> None:
+        nonlocal asked
+        asked += 1
+        probe.rest()  # as a worker does it: one that is busy stays
+        if asked > 20:
+            raise StopRequested("the alias stands for another version")
+
+    with contextlib.closing(Probe(SystemClock(), 60.0)) as probe:
+        with pytest.raises(StopRequested):
+            probe.check(registry.read("tiny", 1), Rests(threading.Event().wait, not_any_more, 0.0))
+        assert probe._process is None
+
+
+KILLED = """
+import os, signal, sys
+from pipeline.artifact.registry import Registry
+from pipeline.clock import SystemClock
+from pipeline.engine.gentle import Rests
+from pipeline.probe.client import Probe
+
+def end(_):
+    print(probe._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+probe = Probe(SystemClock(), 60.0)
+probe.check(Registry(sys.argv[1]).read("tiny", 1), Rests(end, times=1.0))
+"""
+
+
+def test_a_worker_that_is_killed_leaves_no_stopped_probe_behind(
+    registry: Registry, tmp_path: Path
+) -> None:
+    publish_tiny(registry)
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "registry")]
+    worker = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert worker.returncode == -signal.SIGKILL, worker.stderr
+    wait_until(lambda: not Path(f"/proc/{int(worker.stdout)}").exists())
 
 
 @pytest.mark.parametrize(
