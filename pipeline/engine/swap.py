@@ -205,21 +205,22 @@ class ModelWatcher:
     def _ready(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> ActiveModel:
         """Loads and warms a version, so that frames hardly feel it where that isn't urgent."""
         version = artifact.manifest.version
-        rests = None if is_way_back else self._rests(active, version)
+        device = self._loader.device
+        rests = None if is_way_back else self._rests(active, version, device)
         try:
             return self._loader.load(artifact, active.identity.epoch + 1, rests)
         except RestartNeeded:
             log.error("the device failed while %s@%d was made ready", active.identity.name, version)
             raise
 
-    def _rests(self, active: ActiveModel, version: int) -> Rests | None:
-        """For work on a version beside frames, which it is to leave the CPU to; None where the
+    def _rests(self, active: ActiveModel, version: int, device: str = "cpu") -> Rests | None:
+        """For work on a version beside frames, which it is to leave the device to; None where the
         active one's frames are lost until it is done."""
         if self._health.complaint(active.first_epoch):
             return None
         check_wanted = partial(self._check_wanted, active, version, may_be_newer=True)
         # How busy a GPU is nobody tells.
-        share = self._busy.share() if self._loader.device == "cpu" else 1.0
+        share = self._busy.share() if device == "cpu" else 1.0
         return Rests(self._stopping.wait, check_wanted, rest_times(share))
 
     def _is_way_out(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> bool:
