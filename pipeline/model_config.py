@@ -37,7 +37,10 @@ class ModelSettings(Section):
         "some seconds longer",
     )
     probe_timeout_s: float = Field(
-        default=60.0, gt=0, description="longest time of a version in the probe, in seconds"
+        default=60.0,
+        gt=0,
+        description="longest time of a version in the probe, in seconds; its rests beside a busy "
+        "worker don't count",
     )
     rollout: Literal["swap", "shadow", "canary"] = Field(
         default="swap",

@@ -18,12 +18,19 @@ _LESS_PRIORITY = 10
 of one. At the lowest priority it would get a hundredth, and a swap would take minutes."""
 
 _MOST_TIMES = 20.0
+"""Ten times was felt a little more, four times much more (docs/decisions/0021)."""
+
+_FEWEST_TIMES = 1.0
 _CALM_SHARE = 0.4
 _BUSY_SHARE = 0.7
-"""Of its cores, that a worker computes with. Beside less there is enough left for both."""
+"""Of its cores, that a worker computes with. Beside less there is enough left for both; a worker at
+70 % of its full speed takes 80 % of them (docs/decisions/0021)."""
 
 _LONGEST_REST_S = 1.0
-_SHORTEST_LOOK_S = 1.0
+"""A step of a second is one of a large network, whose frames are old anyway."""
+
+_LOOK_BACK_S = 1.0
+"""Shorter ones say more of a single batch than of the worker."""
 
 
 class Busy:
@@ -41,7 +48,7 @@ class Busy:
         """Over one to two seconds until now, if it is asked that often, else since it was asked."""
         (began_s, before_s), (_, _) = self._looks
         now_s, spent_s = self._clock_s(), time.process_time()
-        if now_s - self._looks[1][0] >= _SHORTEST_LOOK_S:
+        if now_s - self._looks[1][0] >= _LOOK_BACK_S:
             self._looks = [self._looks[1], (now_s, spent_s)]
         if now_s <= began_s:
             return 0.0
@@ -49,27 +56,31 @@ class Busy:
 
 
 def rest_times(share: float) -> float:
-    """How many times as long as it worked somebody rests beside a worker that is so busy."""
-    return _MOST_TIMES * min(max((share - _CALM_SHARE) / (_BUSY_SHARE - _CALM_SHARE), 0.0), 1.0)
+    """How many times as long as it worked somebody rests beside a worker that is so busy; 0 where
+    it would be for a moment only."""
+    part = (share - _CALM_SHARE) / (_BUSY_SHARE - _CALM_SHARE)
+    times = _MOST_TIMES * min(max(part, 0.0), 1.0)
+    return times if times >= _FEWEST_TIMES else 0.0
 
 
 class Rests:
     """After each step of the work a rest, ``times`` as long as the step computed, so that frames
-    that waited for it are through before the next one. ``wait`` takes seconds, and may end sooner;
-    ``check_wanted`` is called after it, and ends the work by raising.
+    that waited for it are through before the next one. ``times`` is asked each time: what goes on
+    beside may change. ``wait`` takes seconds, and may end sooner; ``check_wanted`` is called after
+    it, and ends the work by raising.
 
-    Owned by: the thread that works.
+    Owned by: the thread that works, or that waits for who works.
     """
 
     def __init__(
         self,
         wait: Callable[[float], object],
         check_wanted: Callable[[], None] = lambda: None,
-        times: float = _MOST_TIMES,
+        times: Callable[[], float] = lambda: _MOST_TIMES,
     ) -> None:
-        self._wait = wait
-        self._check_wanted = check_wanted
-        self.times = times
+        self.wait = wait
+        self.check_wanted = check_wanted
+        self._times = times
         self._thread = 0
         self._worked_s = 0.0
         self._begin()
@@ -77,19 +88,15 @@ class Rests:
     def __call__(self) -> None:
         """A step of this thread is done. Blocks for a second at the most."""
         if threading.get_ident() == self._thread:
-            self.after(time.thread_time() - self._worked_s)
-        else:
-            self._check_wanted()
+            rest_s = self.due_s(time.thread_time() - self._worked_s)
+            if rest_s > 0:
+                self.wait(rest_s)
         self._begin()
+        self.check_wanted()
 
-    def after(self, worked_s: float) -> float:
-        """Rests after a step of so many seconds, and gives those that it took. Blocks for a second
-        at the most."""
-        rest_s = min(self.times * worked_s, _LONGEST_REST_S)
-        if rest_s > 0:
-            self._wait(rest_s)
-        self._check_wanted()
-        return rest_s
+    def due_s(self, worked_s: float) -> float:
+        """How many seconds of rest are due after so many of work: one at the most, 0 for none."""
+        return min(self._times() * worked_s, _LONGEST_REST_S)
 
     def _begin(self) -> None:
         self._thread, self._worked_s = threading.get_ident(), time.thread_time()

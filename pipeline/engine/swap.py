@@ -218,10 +218,15 @@ class ModelWatcher:
         active one's frames are lost until it is done."""
         if self._health.complaint(active.first_epoch):
             return None
-        check_wanted = partial(self._check_wanted, active, version, may_be_newer=True)
-        # How busy a GPU is nobody tells.
-        share = self._busy.share() if device == "cpu" else 1.0
-        return Rests(self._stopping.wait, check_wanted, rest_times(share))
+
+        def times() -> float:
+            if self._health.complaint(active.first_epoch):
+                return 0.0  # nothing was there to go back to: the sooner this one the better
+            # How busy a GPU is nobody tells.
+            return rest_times(self._busy.share() if device == "cpu" else 1.0)
+
+        check_wanted = partial(self._check_wanted, active, version, is_trial=False)
+        return Rests(self._stopping.wait, check_wanted, times)
 
     def _is_way_out(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> bool:
         """Whether this is the way away from the active model, which then is no measure of it: our
@@ -230,11 +235,10 @@ class ModelWatcher:
         is_older = manifest.version < active.identity.version or COPY_NOTE in manifest.notes
         return is_way_back or is_older or bool(self._health.complaint(active.first_epoch))
 
-    def _check_wanted(
-        self, active: ActiveModel, version: int, *, may_be_newer: bool = False
-    ) -> None:
+    def _check_wanted(self, active: ActiveModel, version: int, *, is_trial: bool = True) -> None:
         """Ends a trial that is of no use any more, or a load: that goes on where the alias has
-        moved on meanwhile, else it would never end where versions come faster than it takes.
+        moved on meanwhile, else it would never end where versions come faster than it takes, and
+        where it is the only way out.
 
         Raises:
             StopRequested: the worker is ending, the alias has moved, or the active model must be
@@ -242,7 +246,8 @@ class ModelWatcher:
         """
         if self._stopping.is_set():
             raise StopRequested("the worker is ending")
-        if self._health.complaint(active.first_epoch):
+        may_go = is_trial or self._before is not None
+        if may_go and self._health.complaint(active.first_epoch):
             raise StopRequested("the active model's outputs are bad")
         if self._trials.probe is not None:
             self._trials.probe.rest()
@@ -251,7 +256,7 @@ class ModelWatcher:
         self._looked_mono_s = self._clock.monotonic()
         with contextlib.suppress(ArtifactRefused):
             wanted = self._followed.version()
-            if wanted < version or (wanted > version and not may_be_newer):
+            if wanted < version or (wanted > version and is_trial):
                 raise StopRequested("the alias stands for another version")
 
     def _way_back(self, active: ActiveModel, candidate: ActiveModel) -> _Before | None:

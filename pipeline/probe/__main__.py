@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 
 from pipeline.probe.jail import end_with_parent, give_way
+from pipeline.probe.wire import Reply
 
 if __name__ == "__main__":
-    parent = int(sys.argv[1])
-    end_with_parent(parent)
+    end_with_parent(int(sys.argv[1]))
+    Reply().write_to(sys.stdout.buffer)  # it won't outlive its worker, and so may be stopped
     give_way()  # before torch is imported, which takes seconds of CPU
     from pipeline.probe.server import serve
 
-    serve(parent)
+    serve()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,7 @@ from pipeline.artifact.artifact import Artifact
 from pipeline.clock import Clock
 from pipeline.engine.gentle import Rests
 from pipeline.errors import ArtifactRefused, StopRequested
+from pipeline.probe.stops import Stops
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
 
 log = logging.getLogger(__name__)
@@ -32,11 +31,13 @@ _KEPT_S = 60.0
 """After a candidate, for the next one: it has some 600 MB resident, and takes seconds of CPU to
 start."""
 
-_STEP_S = 0.004
 _MOST_RESTS_S = 60.0
-"""A probe that has rested for so long is let alone: a version isn't to wait for ever."""
+"""A probe that has rested for so long, while it started or while it tried, is let alone: a version
+isn't to wait for ever."""
 
-_LOOK_S = 0.25
+_TELLS_WITHIN_S = 1.0
+"""After a candidate's time is over the probe itself says so, as it does where none of it rests."""
+
 _COMMAND = (sys.executable, "-P", "-m", "pipeline.probe")
 """``-P``: nothing is imported from the folder that the worker happens to run in."""
 
@@ -54,9 +55,14 @@ class Probe:
     """
 
     def __init__(
-        self, clock: Clock, within_s: float, is_stopping: Callable[[], bool] = lambda: False
+        self,
+        clock: Clock,
+        within_s: float,
+        is_stopping: Callable[[], bool] = lambda: False,
+        most_rests_s: float = _MOST_RESTS_S,
     ) -> None:
         self._clock = clock
+        self._most_rests_s = most_rests_s
         self._within_s = within_s
         self._is_stopping = is_stopping
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,7 +84,7 @@ class Probe:
         request = Request(
             *(manifest.name, manifest.version, artifact.written),
             *(artifact.model, artifact.packed, self._within_s),
-            self._within_s if rests is None else self._within_s + _MOST_RESTS_S,
+            self._within_s if rests is None else self._within_s + 2 * self._most_rests_s,
         )
         self._used_mono_s = math.inf
         try:
@@ -121,11 +127,15 @@ class Probe:
     def _asked(self, request: Request, what: str, rests: Rests | None) -> Reply:
         """One question and its answer; a process that fails, or is asked in vain, is let go."""
         reply = None
+        within_s = self._within_s + _TELLS_WITHIN_S
         try:
             process = self._started(rests)
             with _killed_after(process, 2 * request.wall_s + _START_WITHIN_S):
                 request.write_to(cast(BinaryIO, process.stdin))
-                reply = self._reply(process, request.wall_s + _START_WITHIN_S, rests)
+                reply = self._reply(process, within_s, rests)
+        except TimeoutError:
+            self.close()
+            return Reply("too_slow", f"it took longer than {self._within_s:g} s")
         except OSError as cause:
             why = f"{cause.strerror or cause}"
         else:
@@ -160,54 +170,45 @@ class Probe:
                 env=_environment(),
                 process_group=0,  # a Ctrl-C in the terminal is the worker's
             )
-            within_s = _START_WITHIN_S if rests is None else _START_WITHIN_S + _MOST_RESTS_S
-            if self._reply(process, within_s, rests) is None:
+            if not self._begins(process, rests):
                 complained.seek(0)
                 said = complained.read(1 << 20).decode(errors="replace").strip().splitlines()
                 raise OSError(f"it doesn't start: {said[-1][:_SAID_BYTES] if said else 'no word'}")
         return process
 
+    def _begins(self, process: subprocess.Popen[bytes], rests: Rests | None) -> bool:
+        """Whether it becomes ready. It says first that it will end with us: it may be stopped from
+        then on."""
+        try:
+            is_there = self._reply(process, _START_WITHIN_S, None) is not None
+            return is_there and self._reply(process, _START_WITHIN_S, rests) is not None
+        except TimeoutError:
+            return False
+
     def _reply(
         self, process: subprocess.Popen[bytes], within_s: float, rests: Rests | None
     ) -> Reply | None:
-        """The next one; None where the process ends or says nothing in time.
+        """The next one; None where the process ends.
 
         Raises:
+            TimeoutError: it says nothing in so many seconds, without those of its rests.
             StopRequested: the worker is ending, or the rests say that it isn't wanted any more.
         """
         pipe = cast(BinaryIO, process.stdout)
-        began = now = self._clock.monotonic()
-        rested_s = 0.0
+        began_mono_s = self._clock.monotonic()
+        stops = Stops(process.pid, rests, self._clock, self._most_rests_s)
         ready = select.poll()  # `select` takes no descriptor above 1023
         ready.register(pipe, select.POLLIN)
-        may_rest = rests is not None and rests.times > 0
-        while not ready.poll((_STEP_S if may_rest else _LOOK_S) * 1000):
+        while not ready.poll(stops.every_s * 1000):
             self._check_running()
-            step_s = self._clock.monotonic() - now
-            if rests is not None:
-                rested_s += _rest_of(process, rests, step_s) if may_rest else rests.after(0)
-                may_rest = may_rest and rested_s < _MOST_RESTS_S
-            now = self._clock.monotonic()
-            if now - began >= within_s:
-                return None
+            stops.look()
+            if self._clock.monotonic() - began_mono_s - stops.stopped_s >= within_s:
+                raise TimeoutError("it says nothing")
         return Reply.of(pipe.readline(MOST_REPLY_BYTES))
 
     def _check_running(self) -> None:
         if self._is_stopping():
             raise StopRequested("the worker is ending")
-
-
-def _rest_of(process: subprocess.Popen[bytes], rests: Rests, step_s: float) -> float:
-    """Stops it, and the child in which it runs a candidate, for as long as is due after a step of
-    so many seconds; gives those of the rest. Should we end meanwhile, so does it: the kernel lets
-    no process group stay behind stopped."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGSTOP)
-    try:
-        return rests.after(step_s)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGCONT)
 
 
 def _environment() -> dict[str, str]:

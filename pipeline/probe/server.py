@@ -33,9 +33,8 @@ from pipeline.probe.jail import end_with_parent, enter, go_first, room_bytes
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
 
 
-def serve(parent: int) -> None:
-    """Answers the process ``parent`` until standard input ends."""
-    end_with_parent(parent)
+def serve() -> None:
+    """Answers the worker, with which this process ends, until standard input ends."""
     go_first()
     torch.set_num_threads(1)  # no thread may be there when it forks
     _import_all()

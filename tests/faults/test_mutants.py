@@ -19,6 +19,7 @@ from tests.kafka.broker import LocalBroker
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
+    pytest.mark.timeout(400),
 ]
 
 

@@ -56,16 +56,24 @@ def test_no_rest_is_longer_than_a_second() -> None:
 def test_beside_a_calm_worker_nobody_rests() -> None:
     waits: list[float] = []
     checks: list[int] = []
-    rests = Rests(waits.append, lambda: checks.append(1), times=rest_times(0.3))
+    rests = Rests(waits.append, lambda: checks.append(1), lambda: rest_times(0.3))
     compute(0.02)
     rests()
-    assert rests.after(0.5) == 0
-    assert (waits, len(checks)) == ([], 2)
+    assert rests.due_s(0.5) == 0
+    assert (waits, len(checks)) == ([], 1)
+
+
+def test_a_rest_is_as_long_as_what_goes_on_beside_it_asks_for() -> None:
+    share = 0.1
+    rests = Rests(lambda _: None, times=lambda: rest_times(share))
+    assert rests.due_s(0.01) == 0
+    share = 0.9
+    assert rests.due_s(0.01) == pytest.approx(0.2)
 
 
 def test_the_busier_a_worker_the_longer_the_rests() -> None:
-    assert [rest_times(share) for share in (0.0, 0.4, 0.55, 0.7, 1.0)] == pytest.approx(
-        [0, 0, 10, 20, 20]
+    assert [rest_times(share) for share in (0.0, 0.4, 0.41, 0.55, 0.7, 1.0)] == pytest.approx(
+        [0, 0, 0, 10, 20, 20]
     )
 
 

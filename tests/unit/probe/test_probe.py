@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,9 @@ def children_of(process: int) -> list[int]:
 
 
 def state_of(process: int) -> str:
+    """ "" where it is gone."""
+    if not Path(f"/proc/{process}/stat").exists():
+        return ""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -90,10 +94,11 @@ def test_a_network_that_writes_files_is_refused_and_writes_none(
 BLIND = """
 import sys
 from pipeline.engine import torchscript
-from pipeline.engine.gentle import Rests
 torchscript.forbidden_operator = lambda _: ""
 from pipeline.probe.server import serve
-serve(int(sys.argv[1]))
+from pipeline.probe.wire import Reply
+Reply().write_to(sys.stdout.buffer)
+serve()
 """
 
 
@@ -198,56 +203,66 @@ def test_a_worker_that_ends_waits_for_no_probe(registry: Registry) -> None:
     assert probe._process is None
 
 
-def test_beside_frames_it_is_stopped_now_and_then(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_beside_frames_it_is_stopped_now_and_then(registry: Registry) -> None:
     """While it starts and while a candidate runs, and its child with it."""
-    monkeypatch.setattr(client, "_MOST_RESTS_S", 1.0)
     registry.publish(draft_of(Endless()))
     stopped_at_once: set[int] = set()
 
     def stopped(seconds: float) -> None:
         processes = [process_of(probe), *children_of(process_of(probe))]
-        wait_until(lambda: {state_of(each) for each in processes} <= {"T", "Z"})
+        wait_until(lambda: {state_of(each) for each in processes} <= {"T", "Z", ""})
         stopped_at_once.add(len(processes))
         threading.Event().wait(seconds)
 
-    with contextlib.closing(Probe(SystemClock(), 1.0)) as probe:
+    with contextlib.closing(Probe(SystemClock(), 2.0, most_rests_s=1.0)) as probe:
         with pytest.raises(ArtifactRefused) as refused:
-            probe.check(registry.read("tiny", 1), Rests(stopped, times=1.0))
+            probe.check(registry.read("tiny", 1), Rests(stopped, times=lambda: 1.0))
         assert refused.value.reason == "too_slow"
         assert stopped_at_once == {1, 2}
-        publish_tiny(registry)
-        probe.check(registry.read("tiny", 2), Rests(stopped, times=1.0))
+
+
+def test_what_it_rests_counts_for_nothing_and_then_it_goes_on(registry: Registry) -> None:
+    publish_tiny(registry)
+    artifact = registry.read("tiny", 1)
+    with contextlib.closing(Probe(SystemClock(), 5.0, most_rests_s=6.0)) as probe:
+        probe.check(artifact)
+        began = time.monotonic()
+        # The first rest of all is longer than it may take.
+        probe.check(artifact, Rests(lambda _: threading.Event().wait(6), times=lambda: 1.0))
+        assert time.monotonic() - began >= 6
         assert state_of(process_of(probe)) != "T"
 
 
-def test_a_probe_that_has_rested_for_long_is_let_alone(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "_MOST_RESTS_S", 0.5)
+def test_a_probe_that_has_rested_for_long_is_let_alone(registry: Registry) -> None:
     publish_tiny(registry)
     waits: list[float] = []
-    with contextlib.closing(Probe(SystemClock(), 60.0)) as probe:
-        probe.check(registry.read("tiny", 1), Rests(waits.append, times=10.0))
-    assert 0.5 <= sum(waits) < 0.5 + 2 * 1.0  # of a start and a try, with a rest begun in each
+
+    def rest(seconds: float) -> None:
+        waits.append(seconds)
+        threading.Event().wait(seconds)
+
+    with contextlib.closing(Probe(SystemClock(), 60.0, most_rests_s=0.5)) as probe:
+        probe.check(registry.read("tiny", 1), Rests(rest, times=lambda: 10.0))
+    start_and_try, longest_rest_s = 2, 1.0
+    assert 0.4 <= sum(waits) <= start_and_try * (0.5 + longest_rest_s)
 
 
 def test_a_probe_ends_when_nobody_wants_to_know(registry: Registry) -> None:
     registry.publish(draft_of(Endless()))
-    asked = 0
+    pids: list[int] = []
 
     def not_any_more() -> None:
-        nonlocal asked
-        asked += 1
         probe.rest()  # as a worker does it: one that is busy stays
-        if asked > 20:
+        if children := children_of(process_of(probe)):
+            pids.extend((process_of(probe), *children))
             raise StopRequested("the alias stands for another version")
 
+    rests = Rests(threading.Event().wait, not_any_more, lambda: 0.0)
     with contextlib.closing(Probe(SystemClock(), 60.0)) as probe:
         with pytest.raises(StopRequested):
-            probe.check(registry.read("tiny", 1), Rests(threading.Event().wait, not_any_more, 0.0))
+            probe.check(registry.read("tiny", 1), rests)
         assert probe._process is None
+        wait_until(lambda: {state_of(each) for each in pids} <= {"Z", ""})
 
 
 KILLED = """
@@ -262,7 +277,7 @@ def end(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 probe = Probe(SystemClock(), 60.0)
-probe.check(Registry(sys.argv[1]).read("tiny", 1), Rests(end, times=1.0))
+probe.check(Registry(sys.argv[1]).read("tiny", 1), Rests(end, times=lambda: 1.0))
 """
 
 
@@ -273,7 +288,12 @@ def test_a_worker_that_is_killed_leaves_no_stopped_probe_behind(
     command = [sys.executable, "-c", KILLED, str(tmp_path / "registry")]
     worker = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert worker.returncode == -signal.SIGKILL, worker.stderr
-    wait_until(lambda: not Path(f"/proc/{int(worker.stdout)}").exists())
+    left = int(worker.stdout)
+    try:
+        wait_until(lambda: state_of(left) in ("Z", ""))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(left, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

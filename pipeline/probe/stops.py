@@ -1,0 +1,66 @@
+"""A probe that is stopped again and again, so that frames beside it don't wait for its CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+
+from pipeline.clock import Clock
+from pipeline.engine.gentle import Rests
+
+_STEP_S = 0.004
+"""A frame that comes in such a step waits hardly longer than for a batch."""
+
+_LOOK_S = 0.25
+
+
+class Stops:
+    """Stops a process group after each step of some milliseconds, for as long as the rests say; for
+    ``most_s`` in all, after which it is let alone. Without rests it does nothing.
+
+    Should we be killed while it is stopped, it must have asked the kernel to end with us.
+
+    Owned by: the thread that waits for the group's answer.
+    """
+
+    def __init__(self, group: int, rests: Rests | None, clock: Clock, most_s: float) -> None:
+        self._group = group
+        self._rests = rests
+        self._clock = clock
+        self._most_s = most_s
+        self._since_mono_s = clock.monotonic()
+        self.stopped_s = 0.0
+
+    @property
+    def every_s(self) -> float:
+        """How often ``look`` wants to be called."""
+        return _STEP_S if self._due_s(_STEP_S) > 0 else _LOOK_S
+
+    def look(self) -> None:
+        """A step is over: lets the group rest as long as is due, and blocks for it. Raises what the
+        rests raise where the work isn't wanted any more; the group goes on then, too."""
+        rest_s = self._due_s(self._clock.monotonic() - self._since_mono_s)
+        if rest_s > 0 and self._rests is not None:
+            self._stop(rest_s, self._rests)
+        if self._rests is not None:
+            self._rests.check_wanted()
+        self._since_mono_s = self._clock.monotonic()
+
+    def _due_s(self, worked_s: float) -> float:
+        if self._rests is None or self.stopped_s >= self._most_s:
+            return 0.0
+        return self._rests.due_s(worked_s)
+
+    def _stop(self, rest_s: float, rests: Rests) -> None:
+        began_mono_s = self._clock.monotonic()
+        self._signal(signal.SIGSTOP)
+        try:
+            rests.wait(rest_s)
+        finally:
+            self._signal(signal.SIGCONT)
+            self.stopped_s += self._clock.monotonic() - began_mono_s
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._group, number)
