@@ -114,12 +114,15 @@ def _settings(source: str, model: str, registry: str, address: tuple[str, int]) 
 
 def _carefully(model: str, registry: str) -> ModelSettings:
     """Versions of the demo's own trainer go through the shadow and a canary. Short ones: it is to
-    be watched; and each may name other digits altogether than the one before, as it is better."""
+    be watched; and each may name other digits altogether than the one before, as it is better. The
+    first network is probed too: the probe is there then when the first of them comes, and needn't
+    start beside a worker and a trainer that have both cores."""
     from pipeline.config import ModelSettings
 
     return ModelSettings(
         name=model,
         registry=registry,
+        probe="always",
         rollout="canary",
         shadow_frames=100,
         canary_frames=100,
