@@ -134,7 +134,6 @@ class Probe:
                 request.write_to(cast(BinaryIO, process.stdin))
                 reply = self._reply(process, within_s, rests)
         except TimeoutError:
-            self.close()
             return Reply("too_slow", f"it took longer than {self._within_s:g} s")
         except OSError as cause:
             why = f"{cause.strerror or cause}"

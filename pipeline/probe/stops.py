@@ -26,7 +26,7 @@ class Stops:
 
     def __init__(self, group: int, rests: Rests | None, clock: Clock, most_s: float) -> None:
         self._group = group
-        self._rests = rests
+        self._rests = rests if rests is not None else Rests(lambda _: None, times=lambda: 0.0)
         self._clock = clock
         self._most_s = most_s
         self._since_mono_s = clock.monotonic()
@@ -41,22 +41,19 @@ class Stops:
         """A step is over: lets the group rest as long as is due, and blocks for it. Raises what the
         rests raise where the work isn't wanted any more; the group goes on then, too."""
         rest_s = self._due_s(self._clock.monotonic() - self._since_mono_s)
-        if rest_s > 0 and self._rests is not None:
-            self._stop(rest_s, self._rests)
-        if self._rests is not None:
-            self._rests.check_wanted()
+        if rest_s > 0:
+            self._stop(rest_s)
+        self._rests.check_wanted()
         self._since_mono_s = self._clock.monotonic()
 
     def _due_s(self, worked_s: float) -> float:
-        if self._rests is None or self.stopped_s >= self._most_s:
-            return 0.0
-        return self._rests.due_s(worked_s)
+        return self._rests.due_s(worked_s) if self.stopped_s < self._most_s else 0.0
 
-    def _stop(self, rest_s: float, rests: Rests) -> None:
+    def _stop(self, rest_s: float) -> None:
         began_mono_s = self._clock.monotonic()
         self._signal(signal.SIGSTOP)
         try:
-            rests.wait(rest_s)
+            self._rests.wait(rest_s)
         finally:
             self._signal(signal.SIGCONT)
             self.stopped_s += self._clock.monotonic() - began_mono_s
