@@ -1,13 +1,25 @@
-"""How many threads a worker takes of a machine's cores."""
+"""How much of a machine's cores a worker may take, and how many threads it takes of them."""
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+_UNLIMITED = math.inf
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
+    """Cores that this process can keep busy: those that it may run on, and no more than its share
+    of them, rounded up."""
+    return max(1, math.ceil(usable_share()))
+
+
+def usable_share(root: Path = Path("/")) -> float:
+    """The same as seconds of CPU in a second, above 0: a container with a limit of half a core,
+    `--cpus 0.5`, has 0.5 on a machine of 64. ``root`` is where ``proc`` and ``sys`` are."""
+    return min(len(os.sched_getaffinity(0)), *_quotas(root), _UNLIMITED)
 
 
 def default_torch_threads(cores: int) -> int:
@@ -21,3 +33,45 @@ def default_decode_threads(cores: int) -> int:
     now and then, and another one uses its core meanwhile. That is worth 6 % of a worker's speed on
     two cores (docs/measurements.md)."""
     return cores + 1
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """The limits of the control groups that this process is in, and of those around them: each of
+    them holds. In a container a group's own folder may be mounted at the top, under the name that
+    it has outside."""
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, controllers, path = line.split(":", 2)
+        inside = PurePosixPath(path.lstrip("/"))
+        for group in (inside, *inside.parents):
+            if not controllers:
+                yield _quota_v2(root / "sys/fs/cgroup" / group)
+            elif "cpu" in controllers.split(","):
+                yield _quota_v1(root / "sys/fs/cgroup" / controllers / group)
+                yield _quota_v1(root / "sys/fs/cgroup/cpu" / group)
+
+
+def _quota_v2(group: Path) -> float:
+    """``cpu.max`` says how many microseconds in how many, or ``max`` where there is no limit."""
+    quota, _, period = _read(group / "cpu.max").partition(" ")
+    return _share(quota, period)
+
+
+def _quota_v1(group: Path) -> float:
+    """The same in two files, with -1 where there is no limit."""
+    return _share(_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us"))
+
+
+def _share(quota_us: str, period_us: str) -> float:
+    try:
+        quota, period = float(quota_us), float(period_us)
+    except ValueError:
+        return _UNLIMITED
+    return quota / period if quota > 0 and period > 0 else _UNLIMITED
+
+
+def _read(path: Path) -> str:
+    """What stands there, "" where there is no such file: not on Linux, or another version."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

@@ -26,7 +26,8 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A swap, and the calm moment of about the same length before it."""
+    """A swap, and the calm moment of about the same length before it; or two calm ones, where it is
+    to be known how much a ratio is off by itself."""
 
     swap: Span
     calm: Span

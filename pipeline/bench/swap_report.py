@@ -18,7 +18,7 @@ from pipeline.bench.conditions import (
     versions_json,
 )
 from pipeline.bench.felt import Between
-from pipeline.bench.rounds import Spread, spread
+from pipeline.bench.rounds import spread
 from pipeline.bench.scenario import PICTURE_WH, Scenario
 from pipeline.bench.swapping import Swapping
 
@@ -33,16 +33,18 @@ _SETTLED = 10
 
 
 def make_report(
-    scenario: Scenario, measured: Swapping, full_speed: Spread, load: float, load_before: float
+    scenario: Scenario, measured: Swapping, load_before: float
 ) -> dict[str, Any]:
     """Everything as one JSON object: ratios first, then what they are of, then how."""
-    swaps = measured.swaps
+    swaps, load = measured.swaps, measured.plan.load
+    full_speed = spread(measured.full_speed_fps)
     return {
         "schema": SCHEMA,
         "ratios": {
             f"{_NAMES[share]}_in_swaps_over_before": {
                 "usual": _between(usual),
                 "together": _between(measured.felt.together[share]),
+                "control": _between(measured.control.usual[share]),
                 "goal": _GOALS.get(_NAMES[share]),
             }
             for share, usual in measured.felt.usual.items()
@@ -62,7 +64,7 @@ def make_report(
         "stream": {
             "full_speed_frames_per_s": spread_json(full_speed),
             "share": load,
-            "frames_per_s": round(measured.plan.fps, 1),
+            "frames_per_s": round(load * full_speed.median, 1),
         },
         "setup": {
             "net": scenario.net,
@@ -81,21 +83,21 @@ def make_report(
 
 def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
-    headings = ("before", "in swaps", "ratio", "a usual swap's ratio", "goal")
+    headings = ("before", "in swaps", "ratio", "a usual swap's ratio", "of two calms", "goal")
     ages = table("Ages of frames, ms; ratios with where they are in nine of ten cases", *headings)
     before, in_swaps = report["age_ms"]["before"], report["age_ms"]["in_swaps"]
     for name, ratio in report["ratios"].items():
         which = name.partition("_")[0]
         goal = "" if ratio["goal"] is None else f"at most {ratio['goal']:g}"
-        ratios = (_shown(ratio["together"]), _shown(ratio["usual"]))
+        ratios = [_shown(ratio[kind]) for kind in ("together", "usual", "control")]
         ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", *ratios, goal)
     swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
     took, pause, memory = swaps["took_s"], swaps["pause_ms"], swaps["resident_mib"]
     times = "1 swap" if swaps["count"] == 1 else f"{swaps['count']} swaps"
     notes = (
         f"{times} of {setup['net']}, {swaps['frames']} frames in them, beside the"
-        f" calm before each, at {stream['frames_per_s']:g} frames/s, which is"
-        f" {stream['share']:.0%} of the worker's speed\n"
+        f" calm before each, at {stream['frames_per_s']:g} frames/s in the middle, which is"
+        f" {stream['share']:.0%} of the worker's speed, found out anew again and again\n"
         f"a swap took {took['median']:.2f} s ({took['min']:.2f}–{took['max']:.2f}), the pause that"
         f" the worker told was {pause['median']:.1f} ms ({pause['min']:.1f}–{pause['max']:.1f})\n"
         f"resident memory: {memory['settled']:.0f} MiB after the first swaps,"

@@ -38,15 +38,23 @@ _LOOK_S = 0.02
 
 _ENDLESS = 10**9
 
+_SWAPS_A_PACE = 5
+"""A shared machine's speed changes by a half between minutes: what was 70 % of it is 100 %."""
+
+_SETTLED_S = 1.0
+"""Frames that came at full speed are through by then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """So many ``swaps`` on a stream of ``fps``, with ``apart_s`` seconds between one and the calm
-    that the next is compared with."""
+    """So many ``swaps`` on a stream that takes ``load`` of the worker's full speed, with
+    ``apart_s`` seconds between one and the calm that the next is compared with. The full speed is
+    found out with so many ``frames``, again and again."""
 
-    fps: float
+    load: float
     swaps: int
     apart_s: float
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +69,19 @@ class Swap:
 
 @dataclass(frozen=True, slots=True)
 class Swapping:
-    """What was measured."""
+    """What was measured. ``control`` is what was felt of nothing: of a second calm moment beside
+    the one before it."""
 
     plan: Plan
     felt: Felt
+    control: Felt
     swaps: tuple[Swap, ...]
+    full_speed_fps: tuple[float, ...]
 
 
 def swap_again_and_again(scenario: Scenario, plan: Plan, tell: Callable[[], None]) -> Swapping:
-    """Runs a worker on a paced stream and moves the alias to and fro between the scenario's version
-    and a copy of it; ``tell`` is called before each swap.
+    """Runs a worker on a stream that doesn't wait and moves the alias to and fro between the
+    scenario's version and a copy of it; ``tell`` is called before each swap.
 
     Raises:
         StageFailed: the worker ended, or a swap never came.
@@ -82,9 +93,9 @@ def swap_again_and_again(scenario: Scenario, plan: Plan, tell: Callable[[], None
     first = int(number)
     copy = registry.publish(Draft.again(registry.read(name, first)), ())
     registry.set_alias(name, LATEST, first)
-    paced = PacedPictures(scenario.pictures, _ENDLESS, plan.fps, SystemClock())
-    worker = Worker(_settings(replace(scenario, model=name), rows), sources=[paced])
-    mover = _Mover(worker, registry, name, (first, copy.version))
+    stream = PacedPictures(scenario.pictures, _ENDLESS, None, SystemClock())
+    worker = Worker(_settings(replace(scenario, model=name), rows), sources=[stream])
+    mover = _Mover(worker, stream, registry, name, (first, copy.version))
     moving = threading.Thread(target=mover.run, args=(plan, tell), name="mover", daemon=True)
     moving.start()
     try:
@@ -95,7 +106,10 @@ def swap_again_and_again(scenario: Scenario, plan: Plan, tell: Callable[[], None
     if (error := summary.error or mover.error) is not None:
         raise StageFailed(f"nothing can be said of the swaps: {error}") from error
     try:
-        return Swapping(plan, felt(_ages_of(rows), mover.pairs), tuple(mover.swaps))
+        ages = _ages_of(rows)
+        control = felt(ages, mover.controls)
+        in_swaps = felt(ages, mover.pairs)
+        return Swapping(plan, in_swaps, control, tuple(mover.swaps), tuple(mover.full_speed_fps))
     except ValueError as cause:
         raise StageFailed(f"nothing can be said of the swaps: {cause}") from cause
 
@@ -111,41 +125,73 @@ class _Mover:
     started it."""
 
     def __init__(
-        self, worker: Worker, registry: Registry, name: str, versions: tuple[int, int]
+        self,
+        worker: Worker,
+        stream: PacedPictures,
+        registry: Registry,
+        name: str,
+        versions: tuple[int, int],
     ) -> None:
         self._worker = worker
+        self._stream = stream
         self._registry = registry
         self._name = name
         self._versions = versions
         self.ended = threading.Event()
         self.pairs: list[Pair] = []
+        self.controls: list[Pair] = []
         self.swaps: list[Swap] = []
+        self.full_speed_fps: list[float] = []
         self.error: Exception | None = None
 
     def run(self, plan: Plan, tell: Callable[[], None]) -> None:
         """Swaps so often, and stops the worker."""
         try:
-            self._await(lambda: self._worker.summary().scored > 0, "its first frame")
             calm_s = _FIRST_CALM_S
             for number in range(1, plan.swaps + 1):
                 tell()
+                if number % _SWAPS_A_PACE == 1:
+                    self._find_pace(plan)
                 self.ended.wait(plan.apart_s)
-                calm_from = time.time()
-                self.ended.wait(calm_s)
-                calm_s = min(self._swap(number, calm_from), _LONGEST_CALM_S)
+                before, calm = self._calm(calm_s), self._calm(calm_s)
+                self.controls.append(Pair(calm, before))
+                calm_s = min(self._swap(number, calm), _LONGEST_CALM_S)
         except Exception as error:  # noqa: BLE001  (who started the thread raises it)
             self.error = error
         finally:
             self._worker.stop()
 
-    def _swap(self, number: int, calm_from: float) -> float:
+    def _find_pace(self, plan: Plan) -> None:
+        """Has frames come as fast as they are taken, and then at a part of that speed."""
+        self._stream.fps = None
+        self._await_frames(plan.frames // 4)
+        before, began = self._worker.summary().scored, time.monotonic()
+        self._await_frames(plan.frames)
+        full_fps = (self._worker.summary().scored - before) / (time.monotonic() - began)
+        self.full_speed_fps.append(full_fps)
+        self._stream.fps = plan.load * full_fps
+        self.ended.wait(_SETTLED_S)
+
+    def _await_frames(self, count: int) -> None:
+        enough = self._worker.summary().scored + count
+        self._await(lambda: self._worker.summary().scored >= enough, f"frame {enough}")
+
+    def _calm(self, seconds: float) -> Span:
+        """Looks at the worker meanwhile as it does in a swap, for that takes CPU too."""
+        began_at, until = time.time(), time.monotonic() + seconds
+        self._await(
+            lambda: self._worker.summary().error is None and time.monotonic() >= until, "a calm"
+        )
+        return Span(began_at, time.time())
+
+    def _swap(self, number: int, calm: Span) -> float:
         """Gives the seconds that it took."""
         began, began_at = time.monotonic(), time.time()
         self._registry.set_alias(self._name, LATEST, self._versions[number % 2])
         self._await(lambda: self._worker.summary().swaps >= number, f"swap {number}")
         took_s = time.monotonic() - began
         self.ended.wait(_AFTER_S)
-        self.pairs.append(Pair(Span(began_at, time.time()), Span(calm_from, began_at)))
+        self.pairs.append(Pair(Span(began_at, time.time()), calm))
         pause_s = self._told()[-1]["pause_ms"] / 1000
         self.swaps.append(Swap(took_s, pause_s, resident_bytes()))
         return took_s + _AFTER_S

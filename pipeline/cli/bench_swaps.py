@@ -17,8 +17,6 @@ from pipeline.cli.bench_parts import (
     make_scenario,
 )
 
-_FULL_SPEED_RUNS = 3
-
 
 def bench_swaps(
     swaps: Annotated[int, typer.Option(min=1, help="How often the model is swapped.")] = 100,
@@ -37,9 +35,9 @@ def bench_swaps(
     frames: Annotated[
         int,
         typer.Option(
-            min=20, help="Frames to find out the full speed with, thrice: enough for some seconds."
+            min=20, help="Frames to find out the full speed with, at each fifth swap."
         ),
-    ] = 12_000,
+    ] = 4000,
     quality: Quality = 85,
     net: Net = "reference-cnn",
     device: Annotated[
@@ -59,9 +57,7 @@ def bench_swaps(
     import tempfile
 
     from pipeline.bench.conditions import load_1m
-    from pipeline.bench.rounds import spread
     from pipeline.bench.scenario import use_threads
-    from pipeline.bench.subject import worker_at_full_speed
     from pipeline.bench.swap_report import make_report, tables
     from pipeline.bench.swapping import Plan, swap_again_and_again
     from pipeline.logs import configure_logs
@@ -72,23 +68,13 @@ def bench_swaps(
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         scenario = make_scenario(folder, "auto", quality, frames, 1, net=net, device=device)
         try:
-            with Progress(1 + _FULL_SPEED_RUNS + swaps) as progress:
-                progress.tell("warm-up")
-                sink = f"jsonl:{folder}/full-speed.jsonl"  # as the swaps' frames are written too
-                worker_at_full_speed(scenario, frames, sink)
-                speeds: list[float] = []
-                for _ in range(_FULL_SPEED_RUNS):
-                    progress.tell("the worker at full speed")
-                    run = worker_at_full_speed(scenario, frames, sink)
-                    speeds.append(run.frames_per_s)
-                full_speed = spread(speeds)
-                fps = load * full_speed.median
+            with Progress(swaps) as progress:
                 measured = swap_again_and_again(
                     scenario,
-                    Plan(fps, swaps, apart),
-                    lambda: progress.tell(f"swaps, at {fps:.0f} frames/s"),
+                    Plan(load, swaps, apart, frames),
+                    lambda: progress.tell("swaps"),
                 )
         finally:
             use_threads(scenario.machine.torch_threads, scenario.machine.opencv_threads)
-        report = make_report(scenario, measured, full_speed, load, load_before)
+        report = make_report(scenario, measured, load_before)
     give(report, as_json, out, tables(report))

@@ -17,7 +17,7 @@ _LESS_PRIORITY = 10
 """Added to the thread's niceness: on a machine whose cores are all taken it still gets a twentieth
 of one. At the lowest priority it would get a hundredth, and a swap would take minutes."""
 
-_MOST_TIMES = 20.0
+_MOST_TIMES = 40.0
 """Ten times was felt a little more, four times much more (docs/decisions/0021)."""
 
 _FEWEST_TIMES = 1.0
@@ -34,12 +34,12 @@ _LOOK_BACK_S = 1.0
 
 
 class Busy:
-    """How much of its cores this process took lately, from 0 to 1.
+    """How much of its cores, of which it may have a part, this process took lately, from 0 to 1.
 
     Owned by: the thread that asks.
     """
 
-    def __init__(self, cores: int, clock_s: Callable[[], float]) -> None:
+    def __init__(self, cores: float, clock_s: Callable[[], float]) -> None:
         self._cores = cores
         self._clock_s = clock_s
         self._looks = [(clock_s(), time.process_time())] * 2

@@ -15,7 +15,7 @@ from pipeline.artifact.followed import Followed
 from pipeline.artifact.names import COPY_NOTE, LATEST
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
-from pipeline.cores import usable_cores
+from pipeline.cores import usable_share
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.gentle import Busy, Rests, rest_times
 from pipeline.engine.loading import Loader
@@ -76,7 +76,7 @@ class ModelWatcher:
         self._back_again_mono_s = 0.0
         self._interval_s = self._looked_mono_s = 0.0
         self._stopping = threading.Event()
-        self._busy = Busy(usable_cores(), self._clock.monotonic)
+        self._busy = Busy(usable_share(), self._clock.monotonic)
         self.rollout = Rollout(trials, stage, metrics.trials, loader.clock, self._stopping.wait)
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set

@@ -150,7 +150,7 @@ def test_swaps_are_measured_beside_the_calm_before_each(tmp_path: Path) -> None:
     assert list(report)[:2] == ["schema", "ratios"]
     assert list(report["ratios"])[2] == "p99_in_swaps_over_before"
     for ratio in report["ratios"].values():
-        for each in (ratio["usual"], ratio["together"]):
+        for each in (ratio["usual"], ratio["together"], ratio["control"]):
             assert 0 < each["low"] <= each["high"]
     for ages in report["age_ms"].values():
         assert 0 < ages["p50"] <= ages["p90"] <= ages["p99"] <= ages["longest"]
@@ -166,6 +166,7 @@ def test_the_tables_of_swaps_say_the_goal() -> None:
     ran = headrace("bench", "swaps", "--swaps", "1", "--frames", "60", "--load", "0.05")
     assert ran.code == 0, ran.err
     assert "at most 1.1" in ran.out
+    assert "two calms" in ran.out
     assert "1 swap of reference-cnn" in " ".join(ran.out.split())
 
 

@@ -12,7 +12,7 @@ from tests.compose.stack import Stack
 from tests.flow.process import samples
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.prometheus, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kafka, pytest.mark.prometheus, pytest.mark.timeout(600)]
 
 MAY_BE_EMPTY = {"Connections made again A"}
 """A panel whose series begin with the first event, which the stack hasn't seen."""
