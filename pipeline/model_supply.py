@@ -89,7 +89,7 @@ class ModelSupply:
         probe = None if self._settings.probe == "never" else self._probe
         trials = Trials(probe, *_trials_of(self._settings))
         self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, trials)
-        self._watcher.on_event = audience.note_swap
+        self._watcher.refusals.on_event = audience.note_swap
         self._watcher.rollout.report.on_trial = audience.note_trial
         said = self._settings
         if said.drift_every_s > 0:

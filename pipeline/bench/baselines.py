@@ -70,12 +70,35 @@ def _score_one(scenario: Scenario, jpeg: bytes) -> tuple[int, float]:
 def ceiling(scenario: Scenario, count: int) -> Run:
     """Decode and forward alone: the worker's threads, decoding, batch size and engine, and nothing
     else. No streams, limits, deadlines, results, ledger or metrics."""
+    return _Ceiling(scenario, _loaded(scenario)).run(count)
+
+
+def one_at_a_time(scenario: Scenario, count: int) -> Run:
+    """Decode and forward of one frame after the other, on one thread and with nobody else: what a
+    frame takes that waits for nothing. Its ages are those times."""
+    model = _loaded(scenario)
+    spec, pictures = scenario.spec, scenario.pictures
+    header = check_image(pictures[0])  # all are of one size
+    batch_nhwc = allocate_batch((1, *spec.sample_shape_hwc), scenario.device)
+    ages_s: list[float] = []
+    cpu_s, started = time.process_time(), time.monotonic()
+    for k in range(count):
+        taken = time.monotonic()
+        image_hwc = decode_image(pictures[k % len(pictures)], header, spec)
+        write_sample(image_hwc, spec, batch_nhwc[0])
+        model.engine.score(batch_nhwc)
+        ages_s.append(time.monotonic() - taken)
+    duration_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_s
+    return Run(count, duration_s, cpu_s, percentile(ages_s, 0.5), percentile(ages_s, 0.99))
+
+
+def _loaded(scenario: Scenario) -> ActiveModel:
+    """The worker's model, as it loads it."""
     use_threads(scenario.worker_torch_threads, 1)
     name, selector = parse_model(scenario.model)
     registry = Registry(scenario.registry)
     artifact = registry.read(name, registry.resolve(name, selector))
-    model = Loader.of(scenario.settings("null:"), SystemClock()).load(artifact, epoch=1)
-    return _Ceiling(scenario, model).run(count)
+    return Loader.of(scenario.settings("null:"), SystemClock()).load(artifact, epoch=1)
 
 
 class _Ceiling:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.bench.rounds import Spread
+from pipeline.bench.scenario import PICTURE_WH, Scenario
 from pipeline.opencv import cv2
 
 
@@ -58,13 +60,33 @@ def spread_json(value: Spread) -> dict[str, float]:
     }
 
 
-def machine_json(cores: int, load_before: float) -> dict[str, str | int | float]:
-    """What was measured on."""
+def conditions_json(
+    cores: int, load_before: float, others: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
+    """What was measured on, what, and when; the last of what a report says. ``others`` are
+    versions of what is measured beside the worker."""
     return {
-        "cpu": _cpu_model(),
-        "cores": cores,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "load_1m_before": round(load_before, 2),
+        "machine": {
+            "cpu": _cpu_model(),
+            "cores": cores,
+            "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "load_1m_before": round(load_before, 2),
+        },
+        "versions": _versions() | dict(others or {}),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def setup_json(scenario: Scenario) -> dict[str, Any]:
+    """What a worker alone was given."""
+    return {
+        "net": scenario.net,
+        "device": scenario.device,
+        "gpu": gpu_name(scenario.device),
+        "sample": [scenario.spec.width, scenario.spec.height],
+        "picture": [*PICTURE_WH, scenario.quality, round(scenario.mean_bytes)],
+        "decode_threads": scenario.decode_threads,
+        "torch_threads": scenario.worker_torch_threads,
     }
 
 
@@ -83,8 +105,7 @@ def gpu_name(device: str) -> str | None:
     return None if device == "cpu" else torch.cuda.get_device_name(device)
 
 
-def versions_json() -> dict[str, str | None]:
-    """What was measured, by version."""
+def _versions() -> dict[str, str | None]:
     try:
         own = importlib.metadata.version("headrace")
     except importlib.metadata.PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group
@@ -22,13 +21,12 @@ from pipeline.bench.compare import (
     Comparison,
 )
 from pipeline.bench.conditions import (
+    conditions_json,
     gpu_name,
-    machine_json,
     measured_on,
     shown,
     spread_json,
     table,
-    versions_json,
 )
 from pipeline.bench.rounds import Round, Run, ratio, spread_of
 from pipeline.bench.scenario import PICTURE_WH, Scenario
@@ -86,9 +84,7 @@ def make_report(
     return {
         "schema": SCHEMA,
         "pictures": [_of_pictures(scenario, comparison) for scenario, comparison in measured],
-        "machine": machine_json(measured[0][0].machine.cores, load_before),
-        "versions": versions_json(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **conditions_json(measured[0][0].machine.cores, load_before),
     }
 
 

@@ -12,76 +12,14 @@ from prometheus_client.samples import Sample
 
 from pipeline.bench.rounds import Run, bucket_quantile, percentile
 from pipeline.bench.scenario import Scenario
-from pipeline.clock import Clock, SystemClock
-from pipeline.errors import SourceExhausted, StageFailed
+from pipeline.bench.stream import NAME, PacedPictures
+from pipeline.clock import SystemClock
+from pipeline.errors import StageFailed
 from pipeline.histogram import Histogram
 from pipeline.source.base import Source, SourceInfo
 from pipeline.source.memory import MemorySource
-from pipeline.source.pacing import Pace
-from pipeline.types import Frame, Position
+from pipeline.types import Frame
 from pipeline.worker import Worker
-
-_NAME = "bench"
-
-
-class PacedPictures:
-    """Gives frame ``k`` from memory ``k / fps`` seconds after it was opened, captured when it was
-    due: a camera that doesn't wait. Late frames are given too, with the age that they have. Where
-    ``fps`` is None frames are always there.
-
-    See ``Source``. Owned by: one intake thread; ``fps`` may be set by any thread.
-    """
-
-    def __init__(
-        self, pictures: Sequence[bytes], count: int, fps: float | None, clock: Clock
-    ) -> None:
-        self._pictures = pictures
-        self._count = count
-        self.fps = fps
-        self._clock = clock
-        self._next = 0
-        self._begin(fps)
-
-    @property
-    def info(self) -> SourceInfo:
-        """See ``Source.info``."""
-        return SourceInfo(_NAME, "lossless", is_finite=True)
-
-    def open(self) -> None:
-        """See ``Source.open``."""
-        self._begin(self.fps)
-
-    def poll(self, room: int, timeout_s: float) -> Sequence[Frame]:
-        """See ``Source.poll``."""
-        if self._next >= self._count:
-            raise SourceExhausted(f"{_NAME} gave all its {self._count} frames")
-        if (fps := self.fps) != self._paced_fps:
-            self._begin(fps)
-        frames: list[Frame] = []
-        while len(frames) < room and self._next < self._count:
-            if not self._pace.wait(self._next - self._first, 0.0 if frames else timeout_s):
-                break
-            frames.append(self._frame(self._next))
-            self._next += 1
-        return frames
-
-    def commit(self, next_offsets: Mapping[tuple[str, int], int]) -> None:
-        """See ``Source.commit``: there is nothing to remember."""
-
-    def close(self) -> None:
-        """See ``Source.close``."""
-
-    def _begin(self, fps: float | None) -> None:
-        self._pace, self._paced_fps, self._first = Pace(self._clock, fps), fps, self._next
-
-    def _frame(self, k: int) -> Frame:
-        return Frame(
-            position=Position(_NAME, 0, k),
-            stream=_NAME,
-            payload=self._pictures[k % len(self._pictures)],
-            captured_at=self._pace.captured_at(k - self._first),
-            received_mono_s=self._clock.monotonic(),
-        )
 
 
 class MeteredSource:
@@ -118,7 +56,7 @@ class MeteredSource:
 def worker_at_full_speed(scenario: Scenario, count: int) -> Run:
     """Runs a worker on frames that are always there. Its ages are mostly the wait behind the other
     frames in flight, and come from the buckets of ``headrace_frame_age_seconds``."""
-    source = MeteredSource(MemorySource(scenario.pictures, count, SystemClock(), name=_NAME))
+    source = MeteredSource(MemorySource(scenario.pictures, count, SystemClock(), name=NAME))
     worker, run = _run(scenario, source, count, "null:")
     buckets = [
         (float(sample.labels["le"]), sample.value)

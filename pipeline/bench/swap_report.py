@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Group
 from rich.text import Text
 
 from pipeline.bench.conditions import (
-    gpu_name,
-    machine_json,
+    conditions_json,
     measured_on,
+    setup_json,
     spread_json,
     table,
-    versions_json,
 )
 from pipeline.bench.felt import Between
 from pipeline.bench.rounds import spread
-from pipeline.bench.scenario import PICTURE_WH, Scenario
+from pipeline.bench.scenario import Scenario
 from pipeline.bench.swapping import Swapping
 
 SCHEMA = "headrace.bench.swaps/1"
@@ -32,9 +30,7 @@ _SETTLED = 10
 """Swaps after which memory is compared: torch's allocators have what they keep by then."""
 
 
-def make_report(
-    scenario: Scenario, measured: Swapping, load_before: float
-) -> dict[str, Any]:
+def make_report(scenario: Scenario, measured: Swapping, load_before: float) -> dict[str, Any]:
     """Everything as one JSON object: ratios first, then what they are of, then how."""
     swaps, load = measured.swaps, measured.plan.load
     full_speed = spread(measured.full_speed_fps)
@@ -66,18 +62,8 @@ def make_report(
             "share": load,
             "frames_per_s": round(load * full_speed.median, 1),
         },
-        "setup": {
-            "net": scenario.net,
-            "device": scenario.device,
-            "gpu": gpu_name(scenario.device),
-            "sample": [scenario.spec.width, scenario.spec.height],
-            "picture": [*PICTURE_WH, scenario.quality, round(scenario.mean_bytes)],
-            "decode_threads": scenario.decode_threads,
-            "torch_threads": scenario.worker_torch_threads,
-        },
-        "machine": machine_json(scenario.machine.cores, load_before),
-        "versions": versions_json(),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "setup": setup_json(scenario),
+        **conditions_json(scenario.machine.cores, load_before),
     }
 
 

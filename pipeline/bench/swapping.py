@@ -16,7 +16,7 @@ from pipeline.artifact.registry import Registry
 from pipeline.bench.conditions import resident_bytes
 from pipeline.bench.felt import Ages, Felt, Pair, Span, felt
 from pipeline.bench.scenario import Scenario
-from pipeline.bench.subject import PacedPictures
+from pipeline.bench.stream import PacedPictures
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.errors import StageFailed

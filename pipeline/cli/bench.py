@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.bench_kafka import bench_kafka
+from pipeline.cli.bench_load import bench_load
 from pipeline.cli.bench_parts import AsJson, Net, Out, Progress, check_out, give, make_scenario
 from pipeline.cli.bench_swaps import bench_swaps
 from pipeline.errors import ConfigError
 
-app = typer.Typer(add_completion=False, subcommand_metavar="[kafka|swaps]")
+app = typer.Typer(add_completion=False, subcommand_metavar="[kafka|load|swaps]")
 app.command("kafka")(bench_kafka)
+app.command("load")(bench_load)
 app.command("swaps")(bench_swaps)
 
 

@@ -29,14 +29,12 @@ def bench_swaps(
         typer.Option(
             min=0.0,
             help="Seconds between them. A worker keeps the probe's process for a minute: beyond "
-            "that it is started for each, which takes seconds of CPU, and a minute of rests.",
+            "that it is started for each, which takes seconds of CPU, and minutes of rests.",
         ),
     ] = 1.5,
     frames: Annotated[
         int,
-        typer.Option(
-            min=20, help="Frames to find out the full speed with, at each fifth swap."
-        ),
+        typer.Option(min=20, help="Frames to find out the full speed with, at each fifth swap."),
     ] = 4000,
     quality: Quality = 85,
     net: Net = "reference-cnn",

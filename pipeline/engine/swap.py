@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.followed import Followed
-from pipeline.artifact.names import COPY_NOTE, LATEST
+from pipeline.artifact.names import COPY_NOTE
 from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.cores import usable_share
@@ -20,12 +18,12 @@ from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.gentle import Busy, Rests, rest_times
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import PauseWatch
-from pipeline.engine.refusals import AGAIN_S, FORGOTTEN, MENDABLE, PASSING, QUARANTINED
+from pipeline.engine.refusals import AGAIN_S, Refusals
 from pipeline.engine.rollout import Rollout, Trials
 from pipeline.engine.stage import EngineStage
 from pipeline.errors import ArtifactRefused, HeadraceError, RestartNeeded, StopRequested
 from pipeline.metrics import Metrics
-from pipeline.types import ModelIdentity, SwapEvent
+from pipeline.types import ModelIdentity
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +61,11 @@ class ModelWatcher:
         self._slot = slot
         self._loader = loader
         self._trials = trials
-        self._quarantine = followed.quarantine
-        metrics.trials.quarantined.set(len(self._quarantine))
+        self.refusals = Refusals(followed, metrics, loader.clock)
         self._turns = stage.turns
         self._health = stage.health
         self._metrics = metrics
         self._clock: Clock = loader.clock
-        self._refused_version = 0
-        self._last_complaint = ""
-        self._again_mono_s = math.inf
         self._before: _Before | None = None
         self._back_again_mono_s = 0.0
         self._interval_s = self._looked_mono_s = 0.0
@@ -81,7 +75,6 @@ class ModelWatcher:
         self._wake = threading.Event()
         self._health.on_broken = self._wake.set
         self.swaps = 0
-        self.on_event: Callable[[SwapEvent], None] | None = None
         metrics.show_model(None, slot.model.identity)
 
     def run(self, interval_s: float) -> None:
@@ -115,35 +108,26 @@ class ModelWatcher:
             if self._trials.probe is not None:
                 self._trials.probe.rest()
             if version == active.identity.version:
-                self._forget_refusal()
-            elif self._may_try(version) and not self._slot.is_one_leaving:
+                self.refusals.forget()
+            elif self.refusals.may_try(version) and not self._slot.is_one_leaving:
                 self._try(active, version)
-                self._forget_refusal()
+                self.refusals.forget()
         except StopRequested:
             return
         except RestartNeeded:
             raise
         except HeadraceError as error:
-            self._refuse(active, version, error)
+            self.refusals.refuse(active.identity, version, error)
         except Exception as error:
             # The swap attempt: whatever a candidate does to torch, the active model goes on.
             log.exception("a swap to version %s failed", version)
-            self._refuse(active, version, ArtifactRefused("error", repr(error)))
-
-    def _may_try(self, version: int) -> bool:
-        return version != self._refused_version or self._clock.monotonic() >= self._again_mono_s
-
-    def _forget_refusal(self) -> None:
-        self._last_complaint, self._refused_version, self._again_mono_s = "", 0, math.inf
+            refused = ArtifactRefused("error", repr(error))
+            self.refusals.refuse(active.identity, version, refused)
 
     def _try(self, active: ActiveModel, version: int) -> None:
         name = active.identity.name
         manifest = self._registry.manifest(name, version)
-        if why := self._quarantine.why(manifest.content):
-            raise ArtifactRefused(
-                "quarantined",
-                f"sha256 {manifest.sha256} was refused before; publish another model ({why})",
-            )
+        self.refusals.check(manifest)
         check_compatible(manifest.contract, active.contract)
         artifact = self._followed.read(version)
         check_compatible(artifact.manifest.contract, active.contract)  # it was read anew
@@ -174,12 +158,10 @@ class ModelWatcher:
         except ArtifactRefused as error:
             log.error("%s@%d can't be rolled back: %s", bad.name, bad.version, error)
             refused = ModelIdentity(good.name, good.version, good.sha256, bad.epoch)
-            self._tell(refused, error.reason, detail=f"to go back to it failed: {error}")
+            self.refusals.tell(refused, error.reason, f"to go back to it failed: {error}")
             return False
         self._back_again_mono_s = 0.0
-        self._refused_version, self._again_mono_s = bad.version, math.inf
-        self._keep_out(bad, active.content, "rolled_back", complaint)
-        self._tell(bad, "rolled_back", detail=complaint)
+        self.refusals.roll_back(bad, active.content, complaint)
         return True
 
     def _take(self, active: ActiveModel, artifact: Artifact, *, is_way_back: bool = False) -> None:
@@ -200,7 +182,7 @@ class ModelWatcher:
         self.swaps += 1
         self._metrics.model_swap_pause.observe(pause_s)
         log.info("swapped to %s@%d in %.1f ms of pause", new.name, new.version, pause_s * 1000)
-        self._tell(new, "swapped", detail=found, pause_s=pause_s)
+        self.refusals.tell(new, "swapped", found, pause_s)
 
     def _ready(self, active: ActiveModel, artifact: Artifact, is_way_back: bool) -> ActiveModel:
         """Loads and warms a version, so that frames hardly feel it where that isn't urgent."""
@@ -276,54 +258,3 @@ class ModelWatcher:
             if self._stopping.wait(0.01):
                 break
         return watch.pause_s
-
-    def _refuse(self, active: ActiveModel, version: int, error: HeadraceError) -> None:
-        """Says once why a version isn't taken; the active model goes on."""
-        reason = error.reason if isinstance(error, ArtifactRefused) else "unreachable"
-        complaint = f"{version} {reason} {error}"
-        if reason not in PASSING:
-            self._refused_version = version
-            may_mend = reason in MENDABLE
-            self._again_mono_s = self._clock.monotonic() + AGAIN_S if may_mend else math.inf
-        if complaint == self._last_complaint:
-            return
-        self._last_complaint = complaint
-        sha256 = self._look_at_refused(active.identity.name, version, reason, str(error))
-        wanted = version or self._followed.selector or LATEST
-        log.warning("%s@%s is refused: %s", active.identity.name, wanted, error)
-        refused = ModelIdentity(active.identity.name, version, sha256, active.identity.epoch)
-        self._tell(refused, reason, detail=str(error))
-
-    def _look_at_refused(self, name: str, version: int, reason: str, why: str) -> str:
-        """Keeps out who was refused for what it is; gives its digest, "" if unknown."""
-        try:
-            manifest = self._registry.manifest(name, version)
-        except HeadraceError:
-            return ""
-        if reason in QUARANTINED:
-            refused = ModelIdentity(name, version, manifest.sha256, 0)
-            self._keep_out(refused, manifest.content, reason, why)
-        return manifest.sha256
-
-    def _keep_out(self, refused: ModelIdentity, content: str, reason: str, why: str) -> None:
-        add = self._quarantine.add_for_now if reason in FORGOTTEN else self._quarantine.add
-        add(refused, content, f"{reason}: {why}", self._clock.now())
-        self._metrics.trials.quarantined.set(len(self._quarantine))
-
-    def _tell(
-        self, identity: ModelIdentity, result: str, *, detail: str = "", pause_s: float = 0.0
-    ) -> None:
-        self._metrics.model_swaps.labels(result).inc()
-        if self.on_event is not None:
-            self.on_event(
-                SwapEvent(
-                    at=self._clock.now(),
-                    name=identity.name,
-                    version=identity.version,
-                    sha256=identity.sha256,
-                    epoch=identity.epoch,
-                    result=result,
-                    detail=detail,
-                    pause_s=pause_s,
-                )
-            )

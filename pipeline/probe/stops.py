@@ -8,16 +8,21 @@ import signal
 
 from pipeline.clock import Clock
 from pipeline.engine.gentle import Rests
+from pipeline.probe.spent import spent_s
 
 _STEP_S = 0.004
 """A frame that comes in such a step waits hardly longer than for a batch."""
+
+_LEAST_WORK_S = 0.0005
+"""Less of it isn't worth two signals: where others have the cores, steps are as short as that."""
 
 _LOOK_S = 0.25
 
 
 class Stops:
-    """Stops a process group after each step of some milliseconds, for as long as the rests say; for
-    ``most_s`` in all, after which it is let alone. Without rests it does nothing.
+    """Stops a process group after each step of some milliseconds, for as long as the rests say of
+    the CPU that it took; for ``most_s`` in all, after which it is let alone. Without rests it does
+    nothing.
 
     Should we be killed while it is stopped, it must have asked the kernel to end with us.
 
@@ -29,7 +34,7 @@ class Stops:
         self._rests = rests if rests is not None else Rests(lambda _: None, times=lambda: 0.0)
         self._clock = clock
         self._most_s = most_s
-        self._since_mono_s = clock.monotonic()
+        self._spent_s = spent_s(group)
         self.stopped_s = 0.0
 
     @property
@@ -40,11 +45,14 @@ class Stops:
     def look(self) -> None:
         """A step is over: lets the group rest as long as is due, and blocks for it. Raises what the
         rests raise where the work isn't wanted any more; the group goes on then, too."""
-        rest_s = self._due_s(self._clock.monotonic() - self._since_mono_s)
-        if rest_s > 0:
-            self._stop(rest_s)
+        spent = spent_s(self._group)
+        worked_s = spent - self._spent_s  # below 0 where a child has ended
+        if worked_s < 0 or worked_s >= _LEAST_WORK_S:
+            rest_s = self._due_s(max(worked_s, 0.0))
+            if rest_s > 0:
+                self._stop(rest_s)
+            self._spent_s = spent
         self._rests.check_wanted()
-        self._since_mono_s = self._clock.monotonic()
 
     def _due_s(self, worked_s: float) -> float:
         return self._rests.due_s(worked_s) if self.stopped_s < self._most_s else 0.0

@@ -170,6 +170,40 @@ def test_the_tables_of_swaps_say_the_goal() -> None:
     assert "1 swap of reference-cnn" in " ".join(ran.out.split())
 
 
+def test_each_level_of_load_has_its_ages_and_no_frame_is_without_an_outcome(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "load.json"
+    ran = headrace(
+        *("bench", "load", "--seconds", "0.3", "--rounds", "2", "--frames", "60", "--json"),
+        *("--out", str(out)),
+    )
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report == json.loads(out.read_text())
+    assert list(report)[:3] == ["schema", "ratios", "unaccounted"]
+    assert all(_is_spread(value) for value in report["ratios"].values())
+    assert report["ratios"]["p99_at_half_load_over_bare"]["goal"] == 2.0
+    assert report["ratios"]["p99_in_overload_over_max_age"]["goal"] == 1.0
+    assert report["unaccounted"] == 0
+    assert list(report["levels"]) == [
+        *("load_30", "load_50", "load_70", "load_90"),
+        *("load_50_of_64_streams", "cameras", "overload"),
+    ]
+    for level in report["levels"].values():
+        assert 0 < level["scored"] <= level["given"] == level["scored"] + level["shed"]
+        assert all(_is_spread(level["age_ms"][which]) for which in ("p50", "p99", "longest"))
+    assert report["levels"]["cameras"]["given_per_s"]["median"] == 200
+    assert report["setup"]["rounds"] == 2
+
+
+def test_the_tables_of_loads_say_goals_and_levels() -> None:
+    ran = headrace("bench", "load", "--seconds", "0.1", "--rounds", "1", "--frames", "60")
+    assert ran.code == 0, ran.err
+    for told in ("at most 2", "at most 1", "overload", "frames without an outcome: 0"):
+        assert told in ran.out
+
+
 def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:
     script = (
         "import sys; from pipeline.cli.bench import bench; "

@@ -161,7 +161,7 @@ def plain_load(arena: Arena, *, drain_s: float = 20) -> None:
 def until_tried(worker: Headrace) -> None:
     """Waits until a worker has tried one version more than its first, whatever came of it: in the
     probe that may take a while."""
-    is_true_within(lambda: metric(worker.url(), "headrace_model_swaps_total") > 0, 150)
+    is_true_within(lambda: metric(worker.url(), "headrace_model_swaps_total") > 0, 300)
 
 
 def altered_model(arena: Arena) -> None:

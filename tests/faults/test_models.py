@@ -18,7 +18,7 @@ from tests.faults.scenarios import altered_model, intruded_model, swaps
 from tests.faults.trials import canaries, wandering_canaries
 from tests.support import wait_until
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_15_a_device_without_room_gets_smaller_batches(arena: Arena) -> None:
@@ -82,7 +82,7 @@ def test_16_a_model_that_fails_on_live_frames_alone_is_rolled_back(arena: Arena)
         arena.feeder.feed(50, must_be=lambda _: "any")
         return swap_count(worker, "rolled_back") == 1
 
-    wait_until(is_rolled_back, 150)
+    wait_until(is_rolled_back, 300)
     arena.feeder.feed(1000)
     arena.until_all_done()
     arena.stop_all()
@@ -131,7 +131,7 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
         first.signal(signal.SIGTERM)  # a drain
         arena.publish(103)
         arena.ended(first)
-        wait_until(lambda: 103 in arena.scoring_models(), 150)
+        wait_until(lambda: 103 in arena.scoring_models(), 300)
     finally:
         enough.set()
         feeding.join()

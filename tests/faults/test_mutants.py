@@ -19,7 +19,7 @@ from tests.kafka.broker import LocalBroker
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
 ]
 
 

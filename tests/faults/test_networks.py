@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.kafka,
     pytest.mark.slow,
     pytest.mark.faults,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     needs_namespaces,
 ]
 

@@ -19,7 +19,7 @@ from tests.faults.feeder import Message
 from tests.faults.scenarios import is_alive
 from tests.faults.scraping import decoy, storm
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(600)]
 
 ROUNDS, ROUND_S = 7, 4.0
 NAMES = 100_000

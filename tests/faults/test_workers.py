@@ -15,7 +15,7 @@ from tests.support import wait_until
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_1_killed_workers_lose_nothing(arena: Arena) -> None:
     """Where two of them died with the same frames in flight, these go one at a time: that takes."""
     arena.plants = (SLOW,)

@@ -23,6 +23,9 @@ from tests.support import wait_until
 STREAMS = ("north", "south")
 _FRAMES_AT_ONCE = 4
 
+_TOLD_WITHIN_S = 240.0
+"""The first one's probe has to start, which rests where the worker is busy."""
+
 
 class Scene(MemorySource):
     """A camera's pace, so that others may work too; what it shows may change. See ``Source``."""
@@ -76,12 +79,14 @@ class Running:
 
     def until_told(self, result: str, version: int) -> None:
         """Waits until this is the last thing that the page says of a version."""
-        wait_until(lambda: events(self.worker)[-1:] == [(result, version)], 60)
+        wait_until(lambda: events(self.worker)[-1:] == [(result, version)], _TOLD_WITHIN_S)
 
     def until_named(self, version: int) -> None:
         """Waits until a result is this version's."""
         since = self.written()
-        wait_until(lambda: version in [row["model"]["version"] for row in self.rows(since)], 60)
+        wait_until(
+            lambda: version in [row["model"]["version"] for row in self.rows(since)], _TOLD_WITHIN_S
+        )
 
     def count(self, result: str) -> float:
         """How many versions came to this."""

@@ -28,6 +28,8 @@ from tests.flow.running import STREAMS, Running
 from tests.pictures import GREY
 
 KEY = SigningKey.new()
+pytestmark = pytest.mark.timeout(300)
+
 NO_PROBE: dict[str, object] = {"probe": "never"}
 PROBE: dict[str, object] = {"probe": "swaps", "probe_timeout_s": 20}
 SIGNED: dict[str, object] = {"trusted_keys": (str(KEY.public),)}

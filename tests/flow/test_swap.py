@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.artifact.artifact import Artifact
-from pipeline.engine import loading, stage, swap
+from pipeline.engine import loading, stage, refusals
 from pipeline.engine.base import Engine
 from pipeline.engine.halving import score_halving
 from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
@@ -308,7 +308,7 @@ def test_of_two_swaps_within_one_batch_the_second_waits_for_its_end(
 def test_a_model_without_room_beside_the_active_one_is_tried_again_later(
     rig: Rig, resident: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(swap, "AGAIN_S", 0.1)
+    monkeypatch.setattr(refusals, "AGAIN_S", 0.1)
     worker = endless(rig)
     summaries = rig.start(worker)
     wait_until(lambda: worker.summary().scored > 10)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,11 @@ from rich.console import Group
 from rich.text import Text
 
 from pipeline.bench.conditions import (
-    machine_json,
+    conditions_json,
     measured_on,
     shown,
     spread_json,
     table,
-    versions_json,
 )
 from pipeline.bench.kafka.compare import Measured, Plan
 from pipeline.bench.kafka.observed import WARM_SHARE
@@ -86,17 +84,18 @@ def make_report(
         "full_speed": {name: _values(measured.full_speed, name) for name in names},
         "paced": _paced(measured, plan),
         "setup": _setup(plan, is_own_broker),
-        "machine": machine_json(plan.auto.machine.cores, load_before),
-        "versions": versions_json()
-        | {
-            "kafka-python": importlib.metadata.version("kafka-python"),
-            "quixstreams": None if quix_python is None else quix_version(quix_python),
-        },
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **conditions_json(plan.auto.machine.cores, load_before, _versions(quix_python)),
         "rounds": {
             "full_speed": [_plainly(each) for each in measured.full_speed],
             "paced": [_plainly(each) for each in measured.paced],
         },
+    }
+
+
+def _versions(quix_python: Path | None) -> dict[str, str | None]:
+    return {
+        "kafka-python": importlib.metadata.version("kafka-python"),
+        "quixstreams": None if quix_python is None else quix_version(quix_python),
     }
 
 

@@ -26,10 +26,10 @@ def compute(seconds: float) -> None:
         pass
 
 
-def test_a_rest_is_twenty_times_as_long_as_the_step_computed() -> None:
+def test_a_rest_is_forty_times_as_long_as_the_step_computed() -> None:
     waits: list[float] = []
     rests = Rests(waits.append)
-    compute(0.02)
+    compute(0.01)
     rests()
     rests()
     first, second = waits
@@ -68,12 +68,12 @@ def test_a_rest_is_as_long_as_what_goes_on_beside_it_asks_for() -> None:
     rests = Rests(lambda _: None, times=lambda: rest_times(share))
     assert rests.due_s(0.01) == 0
     share = 0.9
-    assert rests.due_s(0.01) == pytest.approx(0.2)
+    assert rests.due_s(0.01) == pytest.approx(0.4)
 
 
 def test_the_busier_a_worker_the_longer_the_rests() -> None:
-    assert [rest_times(share) for share in (0.0, 0.4, 0.41, 0.55, 0.7, 1.0)] == pytest.approx(
-        [0, 0, 0, 10, 20, 20]
+    assert [rest_times(share) for share in (0.0, 0.4, 0.405, 0.55, 0.7, 1.0)] == pytest.approx(
+        [0, 0, 0, 20, 40, 40]
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.bench.subject import PacedPictures
+from pipeline.bench.stream import PacedPictures
 from pipeline.clock import ManualClock
 from pipeline.errors import SourceExhausted
 

@@ -1,0 +1,136 @@
+"""What frames' ages are under little and much load, as JSON and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from pipeline.bench.conditions import (
+    conditions_json,
+    measured_on,
+    setup_json,
+    shown,
+    spread_json,
+    table,
+)
+from pipeline.bench.loads import (
+    AGE_SHARES,
+    HALF,
+    MANY,
+    MAX_AGE_S,
+    OVERLOAD,
+    AtLevel,
+    LoadRound,
+)
+from pipeline.bench.rounds import Spread, spread
+from pipeline.bench.scenario import Scenario
+
+SCHEMA = "headrace.bench.load/1"
+
+_P99 = AGE_SHARES.index(0.99)
+_AGES = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
+_GOALS = {"p99_at_half_load_over_bare": 2.0, "p99_in_overload_over_max_age": 1.0}
+"""The project's own: at most so much."""
+
+_LEGEND = """\
+load_N                 one stream of N % of the worker's speed, measured right before
+load_50_of_64_streams  the same frames, of 64 streams in turn
+cameras                8 live streams of 25 frames/s
+overload               three times what it can, as live streams of 25 frames/s
+bare                   decode and forward of one frame, on one thread, with nobody else"""
+
+
+def make_report(
+    scenario: Scenario, rounds: Sequence[LoadRound], load_before: float
+) -> dict[str, Any]:
+    """Everything as one JSON object: ratios first, then the levels, then how."""
+    return {
+        "schema": SCHEMA,
+        "ratios": {
+            name: spread_json(value) | {"goal": _GOALS.get(name)}
+            for name, value in _ratios(rounds).items()
+        },
+        "unaccounted": sum(run.unaccounted for each in rounds for run in _runs(each)),
+        "levels": {
+            name: _level([each.levels[name] for each in rounds]) for name in rounds[0].levels
+        },
+        "full_speed_frames_per_s": _spread_of(rounds, lambda each: each.full_speed.scored_fps),
+        "bare_ms": _spread_of(rounds, lambda each: 1000 * each.bare_s),
+        "max_age_s": MAX_AGE_S,
+        "setup": setup_json(scenario) | {"rounds": len(rounds)},
+        **conditions_json(scenario.machine.cores, load_before),
+    }
+
+
+def tables(report: Mapping[str, Any]) -> Group:
+    """The report for a person, ratios first."""
+    ratios = table("Median of the rounds (least–most)", "ratio", "goal")
+    for name, value in report["ratios"].items():
+        goal = "" if value["goal"] is None else f"at most {value['goal']:g}"
+        ratios.add_row(name.replace("_", " "), shown(value), goal)
+    headings = ("frames/s", "p50 ms", "p99 ms", "longest", "shed", "CPU ms/frame")
+    levels = table("Ages of scored frames", *headings)
+    for name, level in report["levels"].items():
+        ages = (shown(level["age_ms"][which]) for which in ("p50", "p99", "longest"))
+        shed = f"{level['shed_share']['median']:.0%}"
+        levels.add_row(
+            name, shown(level["given_per_s"]), *ages, shed, shown(level["cpu_ms_per_frame"])
+        )
+    setup, missing = report["setup"], report["unaccounted"]
+    notes = (
+        f"full speed {shown(report['full_speed_frames_per_s'])} frames/s, bare"
+        f" {shown(report['bare_ms'])} ms, `max_age` {1000 * report['max_age_s']:.0f} ms;"
+        f" frames without an outcome: {missing}\n"
+        f"{setup['net']} on {setup['gpu'] or setup['device']}; {measured_on(report)}"
+    )
+    return Group(ratios, levels, Text(_LEGEND), Text(notes))
+
+
+def _ratios(rounds: Sequence[LoadRound]) -> dict[str, Spread]:
+    """Each round's first, as what slows the machine for a while slows both."""
+    by_round: dict[str, Callable[[LoadRound], float]] = {
+        "p99_at_half_load_over_bare": lambda each: _p99_s(each, HALF) / each.bare_s,
+        "p99_in_overload_over_max_age": lambda each: _p99_s(each, OVERLOAD) / MAX_AGE_S,
+        "p99_of_64_streams_over_one": lambda each: _p99_s(each, MANY) / _p99_s(each, HALF),
+        "scored_in_overload_over_full_speed": lambda each: (
+            each.levels[OVERLOAD].scored_fps / each.full_speed.scored_fps
+        ),
+    }
+    return {name: spread([value(each) for each in rounds]) for name, value in by_round.items()}
+
+
+def _p99_s(each: LoadRound, name: str) -> float:
+    return each.levels[name].age_s[_P99]
+
+
+def _runs(each: LoadRound) -> tuple[AtLevel, ...]:
+    return (each.full_speed, *each.levels.values())
+
+
+def _level(runs: Sequence[AtLevel]) -> dict[str, Any]:
+    def over(value: Callable[[AtLevel], float]) -> dict[str, float]:
+        return spread_json(spread([value(each) for each in runs]))
+
+    return {
+        "streams": runs[0].level.streams,
+        "given_per_s": over(lambda run: run.level.fps or 0.0),
+        "scored_per_s": over(lambda run: run.scored_fps),
+        "given": sum(run.given for run in runs),
+        "scored": sum(run.scored for run in runs),
+        "shed": sum(run.shed for run in runs),
+        "shed_share": over(lambda run: run.shed / run.given),
+        "cpu_ms_per_frame": over(lambda run: run.cpu_ms_per_frame),
+        "age_ms": {
+            _AGES[share]: over(lambda run, at=at: 1000 * run.age_s[at])
+            for at, share in enumerate(AGE_SHARES)
+        },
+    }
+
+
+def _spread_of(
+    rounds: Sequence[LoadRound], value: Callable[[LoadRound], float]
+) -> dict[str, float]:
+    return spread_json(spread([value(each) for each in rounds]))
