@@ -31,7 +31,7 @@ _KEPT_S = 60.0
 """After a candidate, for the next one: it has some 600 MB resident, and takes seconds of CPU to
 start."""
 
-_MOST_RESTS_S = 120.0
+_MOST_RESTS_S = 300.0
 """A probe that has rested for so long, while it started or while it tried, is let alone: a version
 isn't to wait for ever."""
 
