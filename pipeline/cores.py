@@ -39,8 +39,11 @@ def _quotas(root: Path) -> Iterator[float]:
     """The limits of the control groups that this process is in, and of those around them: each of
     them holds. In a container a group's own folder may be mounted at the top, under the name that
     it has outside."""
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
+    for line in _read(root / "proc/self/cgroup").split("\n"):
+        _, _, group_of = line.partition(":")
+        controllers, _, path = group_of.partition(":")
+        if not path:
+            continue
         inside = PurePosixPath(path.lstrip("/"))
         for group in (inside, *inside.parents):
             if not controllers:
@@ -72,6 +75,6 @@ def _share(quota_us: str, period_us: str) -> float:
 def _read(path: Path) -> str:
     """What stands there, "" where there is no such file: not on Linux, or another version."""
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -77,6 +77,7 @@ def one_at_a_time(scenario: Scenario, count: int) -> Run:
     """Decode and forward of one frame after the other, on one thread and with nobody else: what a
     frame takes that waits for nothing. Its ages are those times."""
     model = _loaded(scenario)
+    use_threads(1, 1)
     spec, pictures = scenario.spec, scenario.pictures
     header = check_image(pictures[0])  # all are of one size
     batch_nhwc = allocate_batch((1, *spec.sample_shape_hwc), scenario.device)

@@ -37,10 +37,10 @@ _GOALS = {"p99_at_half_load_over_bare": 2.0, "p99_in_overload_over_max_age": 1.0
 
 _LEGEND = """\
 load_N                 one stream of N % of the worker's speed, measured right before
-load_50_of_64_streams  the same frames, of 64 streams in turn
+load_50_of_64_streams  the same frames, of 64 streams in turn, in one partition
 cameras                8 live streams of 25 frames/s
 overload               three times what it can, as live streams of 25 frames/s
-bare                   decode and forward of one frame, on one thread, with nobody else"""
+bare                   decode and forward of one frame, on one thread, nobody else; the median"""
 
 
 def make_report(
@@ -83,7 +83,7 @@ def tables(report: Mapping[str, Any]) -> Group:
     notes = (
         f"full speed {shown(report['full_speed_frames_per_s'])} frames/s, bare"
         f" {shown(report['bare_ms'])} ms, `max_age` {1000 * report['max_age_s']:.0f} ms;"
-        f" frames without an outcome: {missing}\n"
+        f" frames neither scored nor shed: {missing}\n"
         f"{setup['net']} on {setup['gpu'] or setup['device']}; {measured_on(report)}"
     )
     return Group(ratios, levels, Text(_LEGEND), Text(notes))

@@ -29,7 +29,7 @@ _CAMERAS = 8
 _TIMES = 3.0
 _FULL = "full_speed"
 _LEAST_FRAMES = 20
-_BARE_FRAMES = 300
+_BARE_FRAMES = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ _FIRST_CALM_S = 1.0
 _LONGEST_CALM_S = 10.0
 """After a swap for which the probe had to start: in a longer calm it would end again."""
 
-_WITHIN_S = 600.0
-"""Longer than any of the networks takes to be made ready on two cores."""
+_WITHIN_S = 1800.0
+"""Longer than any of the networks takes on two cores, with all that the probe may rest."""
 
 _LOOK_S = 0.02
 """How often the worker looks at the alias as well: what it waits for that is no part of a swap."""

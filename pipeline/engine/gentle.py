@@ -18,7 +18,7 @@ _LESS_PRIORITY = 10
 of one. At the lowest priority it would get a hundredth, and a swap would take minutes."""
 
 _MOST_TIMES = 40.0
-"""Ten times was felt a little more, four times much more (docs/decisions/0021)."""
+"""Twenty times was still felt, four times much (docs/decisions/0021)."""
 
 _FEWEST_TIMES = 1.0
 _CALM_SHARE = 0.4
@@ -27,7 +27,7 @@ _BUSY_SHARE = 0.7
 70 % of its full speed takes 80 % of them (docs/decisions/0021)."""
 
 _LONGEST_REST_S = 1.0
-"""A step of a second is one of a large network, whose frames are old anyway."""
+"""A step that is longer than a fortieth is one of a large network, whose frames are old anyway."""
 
 _LOOK_BACK_S = 1.0
 """Shorter ones say more of a single batch than of the worker."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import cache
 from pathlib import Path
 
-_IS_TOLD = Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+@cache
+def is_cpu_told() -> bool:
+    """Whether the kernel tells whose children a process's are, without which ``spent_s`` is wrong:
+    Linux does, in most builds."""
+    return _children_file(os.getpid()).exists()
 
 
 def spent_s(pid: int) -> float:
-    """Seconds of CPU of a process and of its children that still live. Where the kernel doesn't
-    tell whose children they are, the seconds that passed: as if it had never waited."""
-    if not _IS_TOLD:
-        return time.monotonic()
+    """Seconds of CPU of a process and of its children that still live."""
     return sum(map(_own_s, (pid, *_children(pid))))
 
 
@@ -27,5 +30,9 @@ def _own_s(pid: int) -> float:
 
 def _children(pid: int) -> list[int]:
     with contextlib.suppress(OSError):
-        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        return list(map(int, _children_file(pid).read_text().split()))
     return []
+
+
+def _children_file(pid: int) -> Path:
+    return Path(f"/proc/{pid}/task/{pid}/children")

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.artifact.artifact import Artifact
-from pipeline.engine import loading, stage, refusals
+from pipeline.engine import loading, refusals, stage
 from pipeline.engine.base import Engine
 from pipeline.engine.halving import score_halving
 from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript

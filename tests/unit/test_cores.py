@@ -40,7 +40,7 @@ def v1(folder: str, quota: int) -> dict[str, str]:
         ("0::/\n", {}, CORES),
         ("0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000\n"}, CORES),
         ("0::/\n", {"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 0.5),
-        ("0::/\n", {"sys/fs/cgroup/cpu.max": "6400000 100000\n"}, CORES),
+        ("0::/\n", {"sys/fs/cgroup/cpu.max": "6400000 100000\n"}, 64.0),
         ("0::/a/b\n", {"sys/fs/cgroup/a/cpu.max": "20000 50000\n"}, 0.4),
         (
             "0::/a/b\n",

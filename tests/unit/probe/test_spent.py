@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from pipeline.probe.spent import spent_s
+from pipeline.probe.spent import is_cpu_told, spent_s
 from tests.support import wait_until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells it on Linux")
+pytestmark = pytest.mark.skipif(not is_cpu_told(), reason="this kernel doesn't tell it")
 
 COMPUTES = """
 import sys, time
