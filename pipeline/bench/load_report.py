@@ -71,14 +71,13 @@ def tables(report: Mapping[str, Any]) -> Group:
     for name, value in report["ratios"].items():
         goal = "" if value["goal"] is None else f"at most {value['goal']:g}"
         ratios.add_row(name.replace("_", " "), shown(value), goal)
-    headings = ("frames/s", "p50 ms", "p99 ms", "longest", "shed", "CPU ms/frame")
-    levels = table("Ages of scored frames", *headings)
+    headings = ("frames/s", "p50 ms", "p90 ms", "p99 ms", "longest", "shed", "CPU ms/frame")
+    levels = table("Ages of scored frames: medians of the rounds", *headings)
     for name, level in report["levels"].items():
-        ages = (shown(level["age_ms"][which]) for which in ("p50", "p99", "longest"))
+        ages = map(_middle, level["age_ms"].values())
         shed = f"{level['shed_share']['median']:.0%}"
-        levels.add_row(
-            name, shown(level["given_per_s"]), *ages, shed, shown(level["cpu_ms_per_frame"])
-        )
+        cost = _middle(level["cpu_ms_per_frame"])
+        levels.add_row(name, _middle(level["given_per_s"]), *ages, shed, cost)
     setup, missing = report["setup"], report["unaccounted"]
     notes = (
         f"full speed {shown(report['full_speed_frames_per_s'])} frames/s, bare"
@@ -87,6 +86,10 @@ def tables(report: Mapping[str, Any]) -> Group:
         f"{setup['net']} on {setup['gpu'] or setup['device']}; {measured_on(report)}"
     )
     return Group(ratios, levels, Text(_LEGEND), Text(notes))
+
+
+def _middle(value: Mapping[str, float]) -> str:
+    return shown(value).partition(" ")[0]
 
 
 def _ratios(rounds: Sequence[LoadRound]) -> dict[str, Spread]:
