@@ -19,7 +19,7 @@ def usable_cores() -> int:
 def usable_share(root: Path = Path("/")) -> float:
     """The same as seconds of CPU in a second, above 0: a container with a limit of half a core,
     `--cpus 0.5`, has 0.5 on a machine of 64. ``root`` is where ``proc`` and ``sys`` are."""
-    return min(len(os.sched_getaffinity(0)), *_quotas(root), _UNLIMITED)
+    return min((len(os.sched_getaffinity(0)), *_quotas(root)))
 
 
 def default_torch_threads(cores: int) -> int:

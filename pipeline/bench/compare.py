@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.bench.baselines import ceiling, plain_loop
 from pipeline.bench.rounds import Round, Run, rotated, spread
-from pipeline.bench.scenario import Scenario, use_threads
+from pipeline.bench.scenario import Scenario, threads_as_before
 from pipeline.bench.subject import worker_at_full_speed, worker_at_pace
 
 PLAIN = "plain"
@@ -50,7 +50,7 @@ def compare(scenario: Scenario, tell: Callable[[str], None]) -> Comparison:
     Raises:
         StageFailed: a contender didn't score all its frames.
     """
-    try:
+    with threads_as_before(scenario.machine):
         tell("warm-up")
         _round(scenario, CONTENDERS, max(_LEAST_FRAMES, scenario.frames // 3), tell)
         full_speed = tuple(
@@ -59,8 +59,6 @@ def compare(scenario: Scenario, tell: Callable[[str], None]) -> Comparison:
         )
         paced = tuple(_at_pace(scenario, full_speed, name, tell) for name in (WORKER, PLAIN))
         return Comparison(full_speed, paced)
-    finally:
-        use_threads(scenario.machine.torch_threads, scenario.machine.opencv_threads)
 
 
 def runs_in_all(rounds: int) -> int:

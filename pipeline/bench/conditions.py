@@ -51,6 +51,11 @@ def shown(value: Mapping[str, float] | None) -> str:
     return f"{middle} ({least}–{most})"
 
 
+def goal_shown(goal: float | None, sign: str) -> str:
+    """A goal for a person, "" where there is none; ``sign`` is ``at least`` or ``at most``."""
+    return "" if goal is None else f"{sign} {goal:g}"
+
+
 def spread_json(value: Spread) -> dict[str, float]:
     """A spread as reports have it."""
     return {

@@ -9,7 +9,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-_SHARES = (0.5, 0.9, 0.99, 1.0)
+from pipeline.bench.rounds import AGES
+
+_SHARES = tuple(AGES)
 _DRAWN = 500
 _SURE = 0.9
 

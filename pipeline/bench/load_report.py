@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from rich.console import Group
 from rich.text import Text
 
 from pipeline.bench.conditions import (
     conditions_json,
+    goal_shown,
     measured_on,
     setup_json,
     shown,
@@ -17,7 +19,6 @@ from pipeline.bench.conditions import (
     table,
 )
 from pipeline.bench.loads import (
-    AGE_SHARES,
     HALF,
     MANY,
     MAX_AGE_S,
@@ -25,13 +26,13 @@ from pipeline.bench.loads import (
     AtLevel,
     LoadRound,
 )
-from pipeline.bench.rounds import Spread, spread
+from pipeline.bench.rounds import AGES, Spread, spread
 from pipeline.bench.scenario import Scenario
+
+_Run = TypeVar("_Run", LoadRound, AtLevel)
 
 SCHEMA = "headrace.bench.load/1"
 
-_P99 = AGE_SHARES.index(0.99)
-_AGES = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
 _GOALS = {"p99_at_half_load_over_bare": 2.0, "p99_in_overload_over_max_age": 1.0}
 """The project's own: at most so much."""
 
@@ -69,7 +70,7 @@ def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
     ratios = table("Median of the rounds (least–most)", "ratio", "goal")
     for name, value in report["ratios"].items():
-        goal = "" if value["goal"] is None else f"at most {value['goal']:g}"
+        goal = goal_shown(value["goal"], "at most")
         ratios.add_row(name.replace("_", " "), shown(value), goal)
     headings = ("frames/s", "p50 ms", "p90 ms", "p99 ms", "longest", "shed", "CPU ms/frame")
     levels = table("Ages of scored frames: medians of the rounds", *headings)
@@ -106,7 +107,7 @@ def _ratios(rounds: Sequence[LoadRound]) -> dict[str, Spread]:
 
 
 def _p99_s(each: LoadRound, name: str) -> float:
-    return each.levels[name].age_s[_P99]
+    return each.levels[name].age_s[0.99]
 
 
 def _runs(each: LoadRound) -> tuple[AtLevel, ...]:
@@ -114,9 +115,7 @@ def _runs(each: LoadRound) -> tuple[AtLevel, ...]:
 
 
 def _level(runs: Sequence[AtLevel]) -> dict[str, Any]:
-    def over(value: Callable[[AtLevel], float]) -> dict[str, float]:
-        return spread_json(spread([value(each) for each in runs]))
-
+    over = partial(_spread_of, runs)
     return {
         "streams": runs[0].level.streams,
         "given_per_s": over(lambda run: run.level.fps or 0.0),
@@ -127,13 +126,11 @@ def _level(runs: Sequence[AtLevel]) -> dict[str, Any]:
         "shed_share": over(lambda run: run.shed / run.given),
         "cpu_ms_per_frame": over(lambda run: run.cpu_ms_per_frame),
         "age_ms": {
-            _AGES[share]: over(lambda run, at=at: 1000 * run.age_s[at])
-            for at, share in enumerate(AGE_SHARES)
+            name: over(lambda run, share=share: 1000 * run.age_s[share])
+            for share, name in AGES.items()
         },
     }
 
 
-def _spread_of(
-    rounds: Sequence[LoadRound], value: Callable[[LoadRound], float]
-) -> dict[str, float]:
-    return spread_json(spread([value(each) for each in rounds]))
+def _spread_of(runs: Sequence[_Run], value: Callable[[_Run], float]) -> dict[str, float]:
+    return spread_json(spread([value(each) for each in runs]))

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.bench.baselines import one_at_a_time
-from pipeline.bench.rounds import percentile, rotated
-from pipeline.bench.scenario import Scenario, use_threads
+from pipeline.bench.baselines import bare_frame_s
+from pipeline.bench.rounds import AGES, percentile, rotated
+from pipeline.bench.scenario import Scenario, threads_as_before
 from pipeline.bench.stream import PacedPictures
-from pipeline.bench.subject import MeteredSource
+from pipeline.bench.subject import run_worker, scored_ages_s
 from pipeline.clock import SystemClock
 from pipeline.errors import StageFailed
-from pipeline.worker import Worker
 
 SHARES = (0.3, 0.5, 0.7, 0.9)
 HALF, MANY, CAMERAS, OVERLOAD = "load_50", "load_50_of_64_streams", "cameras", "overload"
 MAX_AGE_S = 0.5
 CAMERA_FPS = 25.0
-AGE_SHARES = (0.5, 0.9, 0.99, 1.0)
-"""Quantiles of ages; 1.0 is the longest."""
 
 _MANY_STREAMS = 64
 _CAMERAS = 8
@@ -45,8 +40,8 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class AtLevel:
-    """A run at one. ``age_s`` has scored frames' ages from when they were due, by
-    ``AGE_SHARES``."""
+    """A run at one. ``age_s`` has quantiles of scored frames' ages from when they were due, by the
+    shares of ``AGES``."""
 
     level: Level
     given: int
@@ -54,7 +49,7 @@ class AtLevel:
     shed: int
     duration_s: float
     cpu_s: float
-    age_s: tuple[float, ...]
+    age_s: dict[float, float]
 
     @property
     def scored_fps(self) -> float:
@@ -107,12 +102,10 @@ def measure_loads(
     Raises:
         StageFailed: a worker ended early.
     """
-    try:
+    with threads_as_before(scenario.machine):
         tell("warm-up")
         _full_speed(scenario)
         return [_round(scenario, number, seconds, tell) for number in range(scenario.rounds)]
-    finally:
-        use_threads(scenario.machine.torch_threads, scenario.machine.opencv_threads)
 
 
 def _round(
@@ -120,18 +113,14 @@ def _round(
 ) -> LoadRound:
     tell("full speed")
     full_speed = _full_speed(scenario)
-    bare = one_at_a_time(scenario, _BARE_FRAMES)
-    if bare.age_p50_s is None:
-        raise StageFailed("nothing is known of one frame by itself")
-    levels = levels_of(full_speed.scored_fps)
+    bare_s = bare_frame_s(scenario, _BARE_FRAMES)
+    levels = {each.name: each for each in levels_of(full_speed.scored_fps)}
     found: dict[str, AtLevel] = {}
-    names = [each.name for each in levels]
-    for name in rotated(names, number):
-        level = levels[names.index(name)]
-        tell(f"{name}, {level.fps or 0:.0f} frames/s")
-        count = max(_LEAST_FRAMES, round((level.fps or 0) * seconds))
-        found[name] = _at(scenario, level, count)
-    return LoadRound(bare.age_p50_s, full_speed, {name: found[name] for name in names})
+    for name in rotated(tuple(levels), number):
+        fps = levels[name].fps or 0.0
+        tell(f"{name}, {fps:.0f} frames/s")
+        found[name] = _at(scenario, levels[name], max(_LEAST_FRAMES, round(fps * seconds)))
+    return LoadRound(bare_s, full_speed, {name: found[name] for name in levels})
 
 
 def _full_speed(scenario: Scenario) -> AtLevel:
@@ -146,19 +135,11 @@ def _at(scenario: Scenario, level: Level, count: int) -> AtLevel:
         streams=level.streams,
         max_age_s=level.max_age_s,
     )
-    source = MeteredSource(stream)
-    summary = Worker(scenario.settings(f"jsonl:{rows}"), sources=[source]).run()
-    cpu_s = time.process_time() - source.cpu_s_at_start
-    ages_s = _ages_s(rows)
+    _, summary, cpu_s = run_worker(scenario, stream, f"jsonl:{rows}")
+    ages_s = scored_ages_s(rows)
     if summary.error is not None or not ages_s:
         raise StageFailed(
             f"nothing can be said of {level.name}: {summary.error or 'no frame was scored'}"
         )
-    age_s = tuple(percentile(ages_s, share) for share in AGE_SHARES)
+    age_s = {share: percentile(ages_s, share) for share in AGES}
     return AtLevel(level, count, len(ages_s), summary.shed, summary.duration_s, cpu_s, age_s)
-
-
-def _ages_s(rows: Path) -> Sequence[float]:
-    """Of the scored frames."""
-    told = map(json.loads, rows.read_text().splitlines())
-    return [row["age_ms"] / 1000 for row in told if row["outcome"] == "scored"]

@@ -22,6 +22,7 @@ from pipeline.bench.compare import (
 )
 from pipeline.bench.conditions import (
     conditions_json,
+    goal_shown,
     gpu_name,
     measured_on,
     shown,
@@ -109,7 +110,7 @@ def tables(report: Mapping[str, Any]) -> Group:
     sizes = [_size(each) for each in pictures]
     ratios = table("How many times as fast: median of the rounds (least–most)", *sizes, "goal")
     for name, value in pictures[0]["ratios"].items():
-        goal = "" if value["goal"] is None else f"at least {value['goal']:g}"
+        goal = goal_shown(value["goal"], "at least")
         ratios.add_row(
             name.replace("_", " "), *(shown(each["ratios"][name]) for each in pictures), goal
         )

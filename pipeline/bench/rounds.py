@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+AGES: Mapping[float, str] = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
+"""The quantiles of ages that reports have, by the share that isn't older."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

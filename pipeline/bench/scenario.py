@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +91,15 @@ def use_threads(torch_threads: int, opencv_threads: int) -> None:
     """Sets the libraries' threads for the run that follows, for the whole process."""
     torch.set_num_threads(torch_threads)
     cv2.setNumThreads(opencv_threads)
+
+
+@contextmanager
+def threads_as_before(machine: Machine) -> Iterator[None]:
+    """Gives the libraries the threads back that they had chosen, however the measuring ends."""
+    try:
+        yield
+    finally:
+        use_threads(machine.torch_threads, machine.opencv_threads)
 
 
 def this_machine(cores: int) -> Machine:

@@ -18,11 +18,12 @@ from pipeline.errors import StageFailed
 from pipeline.histogram import Histogram
 from pipeline.source.base import Source, SourceInfo
 from pipeline.source.memory import MemorySource
+from pipeline.summary import Summary
 from pipeline.types import Frame
 from pipeline.worker import Worker
 
 
-class MeteredSource:
+class _MeteredSource:
     """Another source, and the process's CPU seconds when it was first opened: loading and warming
     the model is over then, as it is in the other contenders. Owned by: one intake thread."""
 
@@ -56,7 +57,7 @@ class MeteredSource:
 def worker_at_full_speed(scenario: Scenario, count: int) -> Run:
     """Runs a worker on frames that are always there. Its ages are mostly the wait behind the other
     frames in flight, and come from the buckets of ``headrace_frame_age_seconds``."""
-    source = MeteredSource(MemorySource(scenario.pictures, count, SystemClock(), name=NAME))
+    source = MemorySource(scenario.pictures, count, SystemClock(), name=NAME)
     worker, run = _run(scenario, source, count, "null:")
     buckets = [
         (float(sample.labels["le"]), sample.value)
@@ -72,17 +73,29 @@ def worker_at_pace(scenario: Scenario, count: int, fps: float) -> Run:
     """Runs a worker on a paced stream that doesn't wait; the ages are those of its result rows."""
     rows = Path(scenario.folder) / "worker.jsonl"
     rows.unlink(missing_ok=True)
-    source = MeteredSource(PacedPictures(scenario.pictures, count, fps, SystemClock()))
-    _, run = _run(scenario, source, count, f"jsonl:{rows}")
-    ages_s = [json.loads(row)["age_ms"] / 1000 for row in rows.read_text().splitlines()]
+    stream = PacedPictures(scenario.pictures, count, fps, SystemClock())
+    _, run = _run(scenario, stream, count, f"jsonl:{rows}")
+    ages_s = scored_ages_s(rows)
     return replace(run, age_p50_s=percentile(ages_s, 0.5), age_p99_s=percentile(ages_s, 0.99))
 
 
-def _run(scenario: Scenario, source: MeteredSource, count: int, sink: str) -> tuple[Worker, Run]:
-    """Gives the worker when it has ended, and its run without the ages."""
-    worker = Worker(scenario.settings(sink), sources=[source])
+def run_worker(scenario: Scenario, source: Source, sink: str) -> tuple[Worker, Summary, float]:
+    """Gives the worker when it has ended, what it says, and the CPU seconds of its run."""
+    metered = _MeteredSource(source)
+    worker = Worker(scenario.settings(sink), sources=[metered])
     summary = worker.run()
-    cpu_s = time.process_time() - source.cpu_s_at_start
+    return worker, summary, time.process_time() - metered.cpu_s_at_start
+
+
+def scored_ages_s(rows: Path) -> list[float]:
+    """The ages of the scored frames in a file of result rows, in seconds."""
+    told = map(json.loads, rows.read_text().splitlines())
+    return [row["age_ms"] / 1000 for row in told if row["outcome"] == "scored"]
+
+
+def _run(scenario: Scenario, source: Source, count: int, sink: str) -> tuple[Worker, Run]:
+    """Gives the worker when it has ended, and its run without the ages."""
+    worker, summary, cpu_s = run_worker(scenario, source, sink)
     if summary.scored != count:
         raise StageFailed(
             f"the worker scored {summary.scored} of {count} frames"

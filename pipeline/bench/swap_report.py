@@ -10,19 +10,19 @@ from rich.text import Text
 
 from pipeline.bench.conditions import (
     conditions_json,
+    goal_shown,
     measured_on,
     setup_json,
     spread_json,
     table,
 )
 from pipeline.bench.felt import Between
-from pipeline.bench.rounds import spread
+from pipeline.bench.rounds import AGES, spread
 from pipeline.bench.scenario import Scenario
 from pipeline.bench.swapping import Swapping
 
 SCHEMA = "headrace.bench.swaps/1"
 
-_NAMES = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
 _GOALS = {"p99": 1.1}
 """The project's own: at most so much."""
 
@@ -37,11 +37,11 @@ def make_report(scenario: Scenario, measured: Swapping, load_before: float) -> d
     return {
         "schema": SCHEMA,
         "ratios": {
-            f"{_NAMES[share]}_in_swaps_over_before": {
+            f"{AGES[share]}_in_swaps_over_before": {
                 "usual": _between(usual),
                 "together": _between(measured.felt.together[share]),
                 "control": _between(measured.control.usual[share]),
-                "goal": _GOALS.get(_NAMES[share]),
+                "goal": _GOALS.get(AGES[share]),
             }
             for share, usual in measured.felt.usual.items()
         },
@@ -74,7 +74,7 @@ def tables(report: Mapping[str, Any]) -> Group:
     before, in_swaps = report["age_ms"]["before"], report["age_ms"]["in_swaps"]
     for name, ratio in report["ratios"].items():
         which = name.partition("_")[0]
-        goal = "" if ratio["goal"] is None else f"at most {ratio['goal']:g}"
+        goal = goal_shown(ratio["goal"], "at most")
         ratios = [_shown(ratio[kind]) for kind in ("together", "usual", "control")]
         ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", *ratios, goal)
     swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
@@ -105,7 +105,7 @@ def _shown(value: Mapping[str, float]) -> str:
 
 
 def _ms(values_s: Mapping[float, float]) -> dict[str, float]:
-    return {_NAMES[share]: round(1000 * value, 2) for share, value in values_s.items()}
+    return {AGES[share]: round(1000 * value, 2) for share, value in values_s.items()}
 
 
 def _resident(by_swap: Sequence[int]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import typer
 
 from pipeline.cli.bench_parts import (
     AsJson,
+    Device,
     Net,
     Out,
     Progress,
@@ -26,9 +27,7 @@ def bench_load(
     ] = 4000,
     quality: Quality = 85,
     net: Net = "reference-cnn",
-    device: Annotated[
-        str, typer.Option(help="Where it computes: auto, cpu, cuda or cuda:N.")
-    ] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:

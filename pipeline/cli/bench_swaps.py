@@ -8,6 +8,7 @@ import typer
 
 from pipeline.cli.bench_parts import (
     AsJson,
+    Device,
     Net,
     Out,
     Progress,
@@ -38,9 +39,7 @@ def bench_swaps(
     ] = 4000,
     quality: Quality = 85,
     net: Net = "reference-cnn",
-    device: Annotated[
-        str, typer.Option(help="Where it computes: auto, cpu, cuda or cuda:N.")
-    ] = "auto",
+    device: Device = "auto",
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -55,7 +54,7 @@ def bench_swaps(
     import tempfile
 
     from pipeline.bench.conditions import load_1m
-    from pipeline.bench.scenario import use_threads
+    from pipeline.bench.scenario import threads_as_before
     from pipeline.bench.swap_report import make_report, tables
     from pipeline.bench.swapping import Plan, swap_again_and_again
     from pipeline.logs import configure_logs
@@ -65,14 +64,8 @@ def bench_swaps(
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         scenario = make_scenario(folder, "auto", quality, frames, 1, net=net, device=device)
-        try:
-            with Progress(swaps) as progress:
-                measured = swap_again_and_again(
-                    scenario,
-                    Plan(load, swaps, apart, frames),
-                    lambda: progress.tell("swaps"),
-                )
-        finally:
-            use_threads(scenario.machine.torch_threads, scenario.machine.opencv_threads)
+        with Progress(swaps) as progress, threads_as_before(scenario.machine):
+            plan = Plan(load, swaps, apart, frames)
+            measured = swap_again_and_again(scenario, plan, lambda: progress.tell("swaps"))
         report = make_report(scenario, measured, load_before)
     give(report, as_json, out, tables(report))

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pipeline.bench.conditions import (
     conditions_json,
+    goal_shown,
     measured_on,
     shown,
     spread_json,
@@ -103,8 +104,7 @@ def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
     ratios = table("Ratios: median of the rounds (least–most)", "ratio", "goal")
     for name, value in report["ratios"].items():
-        sign = "at most" if value["is_latency"] else "at least"
-        goal = "" if value["goal"] is None else f"{sign} {value['goal']:g}"
+        goal = goal_shown(value["goal"], "at most" if value["is_latency"] else "at least")
         ratios.add_row(name.replace("_", " "), shown(value), goal)
     full_speed = table("At full speed, with all frames on the topic beforehand", *_COLUMNS[:2])
     for name, values in report["full_speed"].items():
