@@ -40,7 +40,8 @@ def make_report(scenario: Scenario, measured: Swapping, load_before: float) -> d
             f"{AGES[share]}_in_swaps_over_before": {
                 "usual": _between(usual),
                 "together": _between(measured.felt.together[share]),
-                "control": _between(measured.control.usual[share]),
+                "control_usual": _between(measured.control.usual[share]),
+                "control_together": _between(measured.control.together[share]),
                 "goal": _GOALS.get(AGES[share]),
             }
             for share, usual in measured.felt.usual.items()
@@ -69,14 +70,16 @@ def make_report(scenario: Scenario, measured: Swapping, load_before: float) -> d
 
 def tables(report: Mapping[str, Any]) -> Group:
     """The report for a person, ratios first."""
-    headings = ("before", "in swaps", "ratio", "a usual swap's ratio", "of two calms", "goal")
+    headings = ("before", "in swaps", "ratio", "a usual swap's ratio", "goal")
     ages = table("Ages of frames, ms; ratios with where they are in nine of ten cases", *headings)
     before, in_swaps = report["age_ms"]["before"], report["age_ms"]["in_swaps"]
     for name, ratio in report["ratios"].items():
         which = name.partition("_")[0]
         goal = goal_shown(ratio["goal"], "at most")
-        ratios = [_shown(ratio[kind]) for kind in ("together", "usual", "control")]
+        ratios = [_shown(ratio[kind]) for kind in ("together", "usual")]
+        of_calms = [_shown(ratio[kind]) for kind in ("control_together", "control_usual")]
         ages.add_row(which, f"{before[which]:.1f}", f"{in_swaps[which]:.1f}", *ratios, goal)
+        ages.add_row("of two calms", "", "", *of_calms, "")
     swaps, stream, setup = report["swaps"], report["stream"], report["setup"]
     took, pause, memory = swaps["took_s"], swaps["pause_ms"], swaps["resident_mib"]
     times = "1 swap" if swaps["count"] == 1 else f"{swaps['count']} swaps"

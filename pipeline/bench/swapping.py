@@ -26,7 +26,6 @@ from pipeline.worker import Worker
 _AFTER_S = 0.1
 """Added to a swap: frames that came right after it may still wait behind those of it."""
 
-_FIRST_CALM_S = 1.0
 _LONGEST_CALM_S = 10.0
 """After a swap for which the probe had to start: in a longer calm it would end again."""
 
@@ -81,7 +80,8 @@ class Swapping:
 
 def swap_again_and_again(scenario: Scenario, plan: Plan, tell: Callable[[], None]) -> Swapping:
     """Runs a worker on a stream that doesn't wait and moves the alias to and fro between the
-    scenario's version and a copy of it; ``tell`` is called before each swap.
+    scenario's version and a copy of it; ``tell`` is called before each swap. One more swap comes
+    first and isn't counted: the probe starts in it, which swaps that follow soon don't wait for.
 
     Raises:
         StageFailed: the worker ended, or a swap never came.
@@ -147,15 +147,21 @@ class _Mover:
     def run(self, plan: Plan, tell: Callable[[], None]) -> None:
         """Swaps so often, and stops the worker."""
         try:
-            calm_s = _FIRST_CALM_S
-            for number in range(1, plan.swaps + 1):
+            self._find_pace(plan)
+            took_s = self._swap(1)
+            for number in range(plan.swaps):
                 tell()
-                if number % _SWAPS_A_PACE == 1:
+                if number % _SWAPS_A_PACE == 0:
                     self._find_pace(plan)
                 self.ended.wait(plan.apart_s)
+                calm_s = min(took_s + _AFTER_S, _LONGEST_CALM_S)
                 before, calm = self._calm(calm_s), self._calm(calm_s)
+                began_at = time.time()
+                took_s = self._swap(number + 2)
                 self.controls.append(Pair(calm, before))
-                calm_s = min(self._swap(number, calm), _LONGEST_CALM_S)
+                self.pairs.append(Pair(Span(began_at, time.time()), calm))
+                pause_s = self._told()[-1]["pause_ms"] / 1000
+                self.swaps.append(Swap(took_s, pause_s, resident_bytes()))
         except Exception as error:  # noqa: BLE001  (who started the thread raises it)
             self.error = error
         finally:
@@ -184,17 +190,14 @@ class _Mover:
         )
         return Span(began_at, time.time())
 
-    def _swap(self, number: int, calm: Span) -> float:
-        """Gives the seconds that it took."""
-        began, began_at = time.monotonic(), time.time()
+    def _swap(self, number: int) -> float:
+        """Gives the seconds that it took, when frames that came right after it are through too."""
+        began = time.monotonic()
         self._registry.set_alias(self._name, LATEST, self._versions[number % 2])
         self._await(lambda: self._worker.summary().swaps >= number, f"swap {number}")
         took_s = time.monotonic() - began
         self.ended.wait(_AFTER_S)
-        self.pairs.append(Pair(Span(began_at, time.time()), calm))
-        pause_s = self._told()[-1]["pause_ms"] / 1000
-        self.swaps.append(Swap(took_s, pause_s, resident_bytes()))
-        return took_s + _AFTER_S
+        return took_s
 
     def _await(self, is_there: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + _WITHIN_S

@@ -150,7 +150,7 @@ def test_swaps_are_measured_beside_the_calm_before_each(tmp_path: Path) -> None:
     assert list(report)[:2] == ["schema", "ratios"]
     assert list(report["ratios"])[2] == "p99_in_swaps_over_before"
     for ratio in report["ratios"].values():
-        for each in (ratio["usual"], ratio["together"], ratio["control"]):
+        for each in (ratio["usual"], ratio["together"], ratio["control_usual"]):
             assert 0 < each["low"] <= each["high"]
     for ages in report["age_ms"].values():
         assert 0 < ages["p50"] <= ages["p90"] <= ages["p99"] <= ages["longest"]
