@@ -84,7 +84,14 @@ class EngineSettings(Section):
     threads: int = Field(
         default=0,
         ge=0,
-        description="torch threads; 0: one on up to two cores, else the cores less one",
+        description="threads that a network computes with; 0: one on up to two cores, else the "
+        "cores less one",
+    )
+    backend: Literal["auto", "torchscript", "onnxruntime"] = Field(
+        default="torchscript",
+        description="who runs the network: `torchscript`; `onnxruntime`, on a CPU, for versions "
+        "that were published with `--formats onnx` (it takes `headrace[onnx]`); `auto`, the "
+        "winner of a race of both and of numbers of threads at the first start",
     )
 
     @field_validator("device")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,13 @@ def usable_share(root: Path = Path("/")) -> float:
     """The same as seconds of CPU in a second, above 0: a container with a limit of half a core,
     `--cpus 0.5`, has 0.5 on a machine of 64. ``root`` is where ``proc`` and ``sys`` are."""
     return min((len(os.sched_getaffinity(0)), *_quotas(root)))
+
+
+def cpu_model() -> str:
+    """What the CPU calls itself. Linux says it here; ``platform.processor`` is empty on most."""
+    lines = _read(Path("/proc/cpuinfo")).splitlines()
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or "unknown"
 
 
 def default_torch_threads(cores: int) -> int:

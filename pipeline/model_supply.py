@@ -11,6 +11,7 @@ from pipeline.clock import Clock
 from pipeline.config import ModelSettings, Settings
 from pipeline.drift import DriftState
 from pipeline.engine.active import ActiveSlot
+from pipeline.engine.choice import candidates, choose, probed
 from pipeline.engine.drift_watch import DriftWatch
 from pipeline.engine.loading import Loader
 from pipeline.engine.rollout import CanaryLimits, Trials
@@ -52,9 +53,9 @@ class ModelSupply:
         """Sets torch's threads for the process; reads nothing yet.
 
         Raises:
-            ConfigError: the device isn't there, or a name, key or folder can't be one.
+            ConfigError: the device or backend isn't there, or a name, key or folder can't be one.
         """
-        self._settings = settings.model
+        self._settings = settings
         self._followed = Followed.of(settings.model)
         self._followed.prepare()
         self._clock = clock
@@ -70,10 +71,12 @@ class ModelSupply:
             HeadraceError: see ``Followed.first``, ``Probe.check`` and ``Loader.load``.
         """
         artifact = self._followed.first()
-        if self._settings.probe == "always":
-            self._probe.check(artifact)
+        among = candidates(self._loader, artifact.manifest)
+        if self._settings.model.probe == "always":
+            among = probed(among, lambda each: self._probe.check(artifact, backend=each))
             if not self._followed.is_alias:
                 self._probe.close()
+        self._loader = choose(self._loader, self._settings, artifact, among)
         slot = ActiveSlot(self._loader.load(artifact, epoch=1))
         self._followed.took(artifact.manifest.version)
         return slot
@@ -86,12 +89,11 @@ class ModelSupply:
         audience: Audience,
     ) -> bool:
         """Makes ready for ``run``; whether there is anything to follow."""
-        probe = None if self._settings.probe == "never" else self._probe
-        trials = Trials(probe, *_trials_of(self._settings))
+        said = self._settings.model
+        trials = Trials(None if said.probe == "never" else self._probe, *_trials_of(said))
         self._watcher = ModelWatcher(self._followed, slot, self._loader, stage, metrics, trials)
         self._watcher.refusals.on_event = audience.note_swap
         self._watcher.rollout.report.on_trial = audience.note_trial
-        said = self._settings
         if said.drift_every_s > 0:
             stage.drift = DriftWatch(metrics, self._clock, said.drift_every_s, said.drift_frames)
             stage.drift.on_state = audience.note_drift
@@ -104,7 +106,7 @@ class ModelSupply:
             RestartNeeded: the device is lost.
         """
         if self._watcher is not None:
-            self._watcher.run(self._settings.watch_interval_s)
+            self._watcher.run(self._settings.model.watch_interval_s)
 
     @property
     def swaps(self) -> int:

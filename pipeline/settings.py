@@ -30,6 +30,7 @@ OPTIONS: Mapping[str, str] = {
     "model.name": "--model",
     "model.registry": "--registry",
     "engine.device": "--device",
+    "engine.backend": "--backend",
     "server.host": "--host",
     "server.port": "--port",
     "server.enabled": "--no-server",

@@ -52,6 +52,12 @@ OUTPUTS: Mapping[Task, str] = {
 Values: TypeAlias = dict[str, float]
 """What a regression says of one frame, by the values' names in the model's order."""
 
+Format: TypeAlias = Literal["onnx"]
+"""What an artifact may hold its network in besides TorchScript."""
+
+Backend: TypeAlias = Literal["torchscript", "onnxruntime"]
+"""Who runs a network."""
+
 ShedReason: TypeAlias = Literal["superseded", "deadline", "overload"]
 RejectReason: TypeAlias = Literal[
     "empty",
@@ -70,6 +76,7 @@ RefusalReason: TypeAlias = Literal[
     "forbidden",
     "corrupt",
     "incompatible",
+    "no_format",
     "wrong_on_golden",
     "probe",
     "too_slow",

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import (
@@ -90,6 +91,41 @@ def expected_logits(
 def tiny_model_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
     """A scripted, frozen TorchScript file of ``_Tiny``: any H and W, any N."""
     return scripted(_Tiny(classes, bias))
+
+
+@functools.cache
+def tiny_onnx_bytes(classes: int = len(LABELS), bias: float = 0.0) -> bytes:
+    """The same network as an ONNX file, built operator by operator."""
+    shape_nhwc = ["n", "h", "w", 3]
+    constants = [
+        numpy_helper.from_array(np.array([1, 2, 3], np.int64), "hwc"),
+        numpy_helper.from_array(np.float32(255), "white"),
+        numpy_helper.from_array(np.float32(bias), "bias"),
+        numpy_helper.from_array(np.arange(classes, dtype=np.float32), "steps"),
+        numpy_helper.from_array(np.array([1], np.int64), "last"),
+    ]
+    nodes = [
+        helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["pixels", "hwc"], ["mean_n"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean_n", "last"], ["mean_n1"]),
+        helper.make_node("Div", ["mean_n1", "white"], ["light_n1"]),
+        helper.make_node("Add", ["light_n1", "bias"], ["biased_n1"]),
+        helper.make_node("Mul", ["biased_n1", "steps"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, shape_nhwc)],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
+        constants,
+    )
+    opset = helper.make_opsetid("", 18)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
+
+
+def with_onnx(draft: Draft, model: bytes | None = None, bias: float = 0.0) -> Draft:
+    """A tiny draft that holds its network as ONNX too, or ``model``."""
+    return replace(draft, formats={"onnx": model or tiny_onnx_bytes(bias=bias)})
 
 
 def scripted(network: torch.nn.Module, *, is_frozen: bool = True) -> bytes:

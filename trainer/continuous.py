@@ -121,7 +121,7 @@ def train_and_publish(
         evaluation = Evaluation.of(predictions)
         elapsed_s = time.monotonic() - started
         if policy.wants(evaluation.accuracy, elapsed_s):
-            draft = _draft(target.name, training, data, evaluation, learnt.loss)
+            draft = _draft(target, training, data, evaluation, learnt.loss)
             reference = reference_of(heldout, predictions)
             manifest = target.publish(replace(draft, reference=reference))
             on_published(
@@ -132,10 +132,10 @@ def train_and_publish(
 
 
 def _draft(
-    name: str, training: Training, data: SplitData, evaluation: Evaluation, train_loss: float
+    target: Target, training: Training, data: SplitData, evaluation: Evaluation, train_loss: float
 ) -> Draft:
     about = About(
-        name=name,
+        name=target.name,
         contract=Contract.of(data.labels, data.spec),
         metrics={
             "accuracy": evaluation.accuracy,
@@ -144,4 +144,4 @@ def _draft(
         },
         notes={"net": "reference-cnn", "data": "digits"},
     )
-    return make_draft(training.served, golden_samples(data.heldout), about)
+    return make_draft(training.served, golden_samples(data.heldout), about, target.formats)

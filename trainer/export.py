@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +14,11 @@ from pipeline.artifact.manifest import Contract
 from pipeline.artifact.reference import Reference
 from pipeline.engine.device import reason_of
 from pipeline.errors import ConfigError
-from pipeline.types import BatchNhwc
+from pipeline.types import BatchNhwc, Format
+from trainer.compare import scale_of
 from trainer.data import Samples
 from trainer.served import CalibratedNetwork, ServedNetwork
-from trainer.torchscript import NETWORK_ERRORS, compile_network, scale_of
+from trainer.torchscript import NETWORK_ERRORS, compile_network
 
 GOLDEN_COUNT = 8
 
@@ -37,13 +38,16 @@ class About:
     reference: Reference | None = None
 
 
-def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draft:
+def make_draft(
+    served: nn.Module, samples_nhwc: BatchNhwc, about: About, formats: Collection[Format] = ()
+) -> Draft:
     """Compiles ``served`` and packs it with its golden vectors, ready to be published.
 
     Args:
         served: uint8 NHWC to logits, on the CPU; is put in evaluation mode.
         samples_nhwc: At least 8 samples to compare on; the first 8 become golden inputs.
         about: Name, contract, metrics, notes and reference statistics.
+        formats: What it is to be published in besides TorchScript.
 
     Raises:
         ConfigError: the output isn't ``[N, K]`` finite numbers, or can't be compiled faithfully.
@@ -67,7 +71,17 @@ def make_draft(served: nn.Module, samples_nhwc: BatchNhwc, about: About) -> Draf
         metrics=about.metrics,
         notes=about.notes,
         reference=about.reference,
+        formats={each: _EXPORTERS[each](served, compiled.model, batch_nhwc) for each in formats},
     )
+
+
+def _export_onnx(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> bytes:
+    from trainer.onnx_export import export_onnx  # of an extra
+
+    return export_onnx(served, model, batch_nhwc)
+
+
+_EXPORTERS: Mapping[Format, Callable[[nn.Module, bytes, Tensor], bytes]] = {"onnx": _export_onnx}
 
 
 def golden_samples(samples: Samples) -> BatchNhwc:

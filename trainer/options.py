@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 from collections.abc import Sequence
@@ -19,25 +20,28 @@ from pipeline.artifact.registry import Registry
 from pipeline.artifact.signature import TrustedKeys
 from pipeline.errors import ConfigError
 from pipeline.preprocess import PreprocessSpec
-from pipeline.types import Task
+from pipeline.types import Format, Task
 from pipeline.window import Window
 from trainer.served import Rgb
+
+_ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an artifact goes, and whose signature it gets. Checked when made, so that nobody trains
-    first and fails then.
+    """Where an artifact goes, whose signature it gets, and in which formats it is besides
+    TorchScript. Checked when made, so that nobody trains first and fails then.
 
     Raises:
-        ConfigError: a name or alias can't be one, the registry's protocol is unknown, or there is
-            no such key.
+        ConfigError: a name or alias can't be one, the registry's protocol is unknown, there is no
+            such key, or a format can't be made here.
     """
 
     name: str
     registry: Registry
     aliases: tuple[str, ...]
     key: SigningKey | None = None
+    formats: tuple[Format, ...] = ()
 
     @classmethod
     def of(
@@ -47,14 +51,16 @@ class Target:
         aliases: list[str],
         key: Path | None = None,
         trusted_keys: Sequence[str] = (),
+        formats: str = "",
     ) -> Target:
         """``latest`` always moves; ``aliases`` move besides. ``key`` is a private key's file. Where
-        there is one, or are ``trusted_keys``, nothing is run that none of them signed."""
+        there is one, or are ``trusted_keys``, nothing is run that none of them signed. ``formats``
+        is ``--formats``."""
         checked = tuple(dict.fromkeys([LATEST, *(check_alias(alias) for alias in aliases)]))
         signs = None if key is None else SigningKey.read(key)
         own = [] if signs is None else [str(signs.public)]
         registry = Registry(registry_url, TrustedKeys.of([*own, *trusted_keys]))
-        return cls(check_name(name), registry, checked, signs)
+        return cls(check_name(name), registry, checked, signs, parse_formats(formats))
 
     def publish(self, draft: Draft) -> Manifest:
         """Makes a new version of ``draft`` there.
@@ -63,6 +69,26 @@ class Target:
             ArtifactRefused: see ``Registry.publish``.
         """
         return self.registry.publish(draft, self.aliases, self.key)
+
+
+def parse_formats(text: str) -> tuple[Format, ...]:
+    """``torchscript,onnx`` to what is made besides TorchScript, which always is.
+
+    Raises:
+        ConfigError: it isn't a format, or what makes it isn't installed.
+    """
+    named = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    named.pop("torchscript", None)
+    made: list[Format] = []
+    for each in named:
+        if each != "onnx":
+            raise ConfigError(f"--formats has {each!r}, expected torchscript or onnx")
+        if not all(importlib.util.find_spec(package) for package in _ONNX_PACKAGES):
+            raise ConfigError(
+                f"--formats onnx takes {', '.join(_ONNX_PACKAGES)}: pip install 'headrace[onnx]'"
+            )
+        made.append(each)
+    return tuple(made)
 
 
 def check_task(task: str) -> Task:

@@ -78,7 +78,7 @@ def publish(job: PublishJob, say: Callable[[str], None]) -> Gated:
         notes={"source": os.fsencode(Path(job.file).name).decode(errors="backslashreplace")},
         reference=heldout and reference_of(heldout.samples, heldout.predictions),
     )
-    draft = make_draft(served, pictures_nhwc, about)
+    draft = make_draft(served, pictures_nhwc, about, job.target.formats)
     with patient_probe() as probe:
         return Gate(job.target, draft, heldout, job.gate, probe, say).publish()
 

@@ -16,6 +16,7 @@ from torch.jit.frontend import FrontendError
 from pipeline.engine.device import reason_of
 from pipeline.engine.operators import forbidden_operator
 from pipeline.errors import ConfigError
+from trainer.compare import check_equal
 
 ExportedBy: TypeAlias = Literal["script", "trace"]
 
@@ -31,13 +32,6 @@ NETWORK_ERRORS = (
     OSError,  # torch.jit.script of a network whose source isn't in a file
 )
 """What a network that doesn't fit raises, run or compiled: it is foreign code."""
-
-_BATCH_SIZES = (1, 3, 8)
-"""One more than once: a traced network may have the example's batch size baked in."""
-
-_EXPORT_TOLERANCE = 1e-4
-"""Greatest difference between compiled and eager logits, relative to the largest logit: frozen
-convolutions sum in another order, and float32 carries about seven digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ def compile_network(served: nn.Module, batch_nhwc: Tensor) -> Compiled:
             if what := forbidden_operator(compiled):
                 raise ConfigError(f"the network {what}: workers refuse it. Take that out of it.")
             model = _saved(compiled)
-            _check_equal(served, model, batch_nhwc)
+            check_equal(served, load_torchscript(model), batch_nhwc)
         except NETWORK_ERRORS as cause:
             problems.append(f"{way}: {reason_of(cause)}")
         else:
@@ -91,28 +85,6 @@ def _saved(compiled: torch.jit.ScriptModule) -> bytes:
     return buffer.getvalue()
 
 
-def _check_equal(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> None:
-    """Compares what a worker will load with the eager network.
-
-    Raises:
-        ValueError: they differ.
-    """
-    loaded = load_torchscript(model)
-    with torch.inference_mode():
-        for size in _BATCH_SIZES:
-            # Repeatedly: from the second call on TorchScript runs an optimised graph.
-            expected_nk = served(batch_nhwc[:size])
-            for _ in range(3):
-                got_nk = loaded(batch_nhwc[:size])
-                if got_nk.shape != expected_nk.shape:
-                    raise ValueError(f"{list(got_nk.shape)} logits at batch size {size}")
-                difference = (got_nk - expected_nk).abs().max().item()
-                if not difference <= _EXPORT_TOLERANCE * scale_of(expected_nk):
-                    raise ValueError(
-                        f"compiled logits differ by {difference:.3g} at batch size {size}"
-                    )
-
-
 def load_torchscript(model: bytes) -> torch.jit.ScriptModule:
     """Loads a TorchScript file on the CPU.
 
@@ -121,11 +93,6 @@ def load_torchscript(model: bytes) -> torch.jit.ScriptModule:
     """
     with _quietly():
         return torch.jit.load(io.BytesIO(model), map_location="cpu")
-
-
-def scale_of(logits_nk: Tensor) -> float:
-    """The largest logit's size, at least 1: what differences are relative to."""
-    return max(1.0, logits_nk.abs().max().item())
 
 
 @contextlib.contextmanager

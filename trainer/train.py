@@ -175,7 +175,7 @@ def train_on(
         if is_first:
             write_report(run.path, result.history, result.best.epoch, calibration)
         if is_first and job.target:
-            draft, heldout = _draft(job, job.target.name, data, result, calibration, refer)
+            draft, heldout = _draft(job, job.target, data, result, calibration, refer)
             probe = opened.enter_context(patient_probe())
             gated = Gate(job.target, draft, heldout, job.gate, probe, progress.say).publish()
     return TrainSummary(
@@ -233,7 +233,7 @@ def figures_of(calibration: Calibration) -> dict[str, float]:
 
 def _draft(
     job: TrainJob,
-    name: str,
+    target: Target,
     data: SplitData,
     result: FitResult,
     calibration: Calibration,
@@ -242,7 +242,7 @@ def _draft(
     """What is to be published, and what it is compared by."""
     predictions = result.predictions.at(calibration.temperature)
     about = About(
-        name=name,
+        name=target.name,
         contract=Contract.of(data.labels, data.spec, data.task),
         metrics={
             **figures_of(calibration),
@@ -265,5 +265,5 @@ def _draft(
         if calibration.temperature == 1
         else CalibratedNetwork(result.served, calibration.temperature)
     )
-    draft = make_draft(served, golden_samples(data.heldout), about)
+    draft = make_draft(served, golden_samples(data.heldout), about, target.formats)
     return draft, Heldout(data.heldout, predictions, job.settings.device)

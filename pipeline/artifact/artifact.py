@@ -16,7 +16,7 @@ from pipeline.artifact.manifest import Contract, Manifest
 from pipeline.artifact.names import COPY_NOTE
 from pipeline.artifact.reference import Reference
 from pipeline.errors import ArtifactRefused
-from pipeline.types import BatchNhwc, LogitsNk
+from pipeline.types import BatchNhwc, Format, LogitsNk
 
 MAX_GOLDEN_BYTES = 512 * 1024 * 1024
 """Golden vectors are a few samples; what unpacks to more than this is an attack or a mistake."""
@@ -77,7 +77,8 @@ def _not_golden(cause: Exception) -> ArtifactRefused:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A verified artifact: every byte of ``model`` (a TorchScript file) was hashed.
+    """A verified artifact: every byte of ``model`` (a TorchScript file) was hashed, and of
+    ``formats``, which hold the same network.
 
     ``written`` and ``packed`` are the files of manifest and golden vectors as they were read.
     """
@@ -85,6 +86,7 @@ class Artifact:
     manifest: Manifest
     model: bytes
     golden: Golden
+    formats: Mapping[Format, bytes] = field(default_factory=dict)
     written: bytes = b""
     packed: bytes = b""
 
@@ -93,8 +95,8 @@ class Artifact:
 class Draft:
     """What an exporter gives to be published; the registry adds version, digests and time.
 
-    ``model`` is a frozen TorchScript file; ``golden_tolerance`` the greatest absolute difference
-    of a logit that is still the same network.
+    ``model`` is a frozen TorchScript file, ``formats`` the same network in others;
+    ``golden_tolerance`` the greatest absolute difference of a logit that is still the same network.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Draft:
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     reference: Reference | None = None
+    formats: Mapping[Format, bytes] = field(default_factory=dict)
 
     @classmethod
     def again(cls, artifact: Artifact) -> Draft:
@@ -124,4 +127,5 @@ class Draft:
             metrics=manifest.metrics,
             notes={**manifest.notes, COPY_NOTE: str(manifest.version)},
             reference=manifest.reference,
+            formats=artifact.formats,
         )

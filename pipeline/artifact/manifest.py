@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline.artifact.reference import Reference
 from pipeline.preprocess import PreprocessSpec
-from pipeline.types import Task
+from pipeline.types import Format, Task
 
 MODEL_FILE = "model.pt"
 GOLDEN_FILE = "golden.npz"
 TRITON_FILE = "config.pbtxt"
 MANIFEST_FILE = "manifest.json"
+FORMAT_FILES: Mapping[Format, str] = {"onnx": "model.onnx"}
+"""Beside ``model.pt``, where the publisher made them."""
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -51,6 +54,13 @@ class Contract(_Strict):
         return cls(task=task, labels=labels, preprocess=preprocess, preprocess_sha256=digest)
 
 
+class FormatFile(_Strict):
+    """The same network in another format, for other backends than TorchScript's."""
+
+    sha256: str = Field(pattern=_SHA256)
+    size_bytes: int = Field(ge=1)
+
+
 class Manifest(_Strict):
     """``manifest.json``. Written last, so an artifact without one is not there yet."""
 
@@ -70,6 +80,9 @@ class Manifest(_Strict):
     metrics: dict[str, float] = Field(default_factory=dict, description="on held-out data")
     notes: dict[str, str] = Field(default_factory=dict)
     reference: Reference | None = Field(default=None, description="what held-out data looked like")
+    formats: dict[Format, FormatFile] = Field(
+        default_factory=dict, description="files beside model.pt that hold the same network"
+    )
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
@@ -88,6 +101,5 @@ class Manifest(_Strict):
         """What a refusal is about, and a way back leads to. Not the network's digest alone: with
         wrong labels or golden vectors beside it a good network is refused, and must still be good
         where all of it is right."""
-        return self.model_dump_json(
-            include={"sha256", "golden_sha256", "golden_tolerance", "contract"}
-        )
+        of = {"sha256", "golden_sha256", "golden_tolerance", "contract"}
+        return self.model_dump_json(include=of | ({"formats"} if self.formats else set()))

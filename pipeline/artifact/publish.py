@@ -1,6 +1,6 @@
 """How a version comes to be, in an order that a death at any point can't harm.
 
-    claim the number → model, golden, Triton's config, signature → manifest
+    claim the number → model in its formats, golden, Triton's config, signature → manifest
         → Triton's at the model → aliases
 
 Each step is durable before the next begins. Without its manifest a version isn't there; its number
@@ -18,10 +18,12 @@ from pydantic import ValidationError
 from pipeline.artifact.artifact import Artifact, Draft
 from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import (
+    FORMAT_FILES,
     GOLDEN_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
     TRITON_FILE,
+    FormatFile,
     Manifest,
 )
 from pipeline.artifact.names import version_of
@@ -50,6 +52,8 @@ def publish_version(
     folder = f"{draft.name}/{version}"
     triton = config_pbtxt(draft.name, draft.contract).encode()
     storage.write(f"{folder}/{MODEL_FILE}", draft.model)
+    for format_, content in draft.formats.items():
+        storage.write(f"{folder}/{FORMAT_FILES[format_]}", content)
     storage.write(f"{folder}/{GOLDEN_FILE}", golden)
     storage.write(f"{folder}/{TRITON_FILE}", triton)
     written = manifest_json(manifest)
@@ -134,9 +138,9 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
             name=draft.name,
             version=version,
             created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            sha256=hashlib.sha256(draft.model).hexdigest(),
+            sha256=_sha256(draft.model),
             size_bytes=len(draft.model),
-            golden_sha256=hashlib.sha256(golden).hexdigest(),
+            golden_sha256=_sha256(golden),
             golden_tolerance=draft.golden_tolerance,
             contract=draft.contract,
             torch_version=draft.torch_version,
@@ -144,6 +148,10 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
             metrics=dict(draft.metrics),
             notes=dict(draft.notes),
             reference=draft.reference,
+            formats={
+                each: FormatFile(sha256=_sha256(content), size_bytes=len(content))
+                for each, content in draft.formats.items()
+            },
         )
     except ValidationError as cause:
         raise ArtifactRefused("corrupt", f"{draft.name} can't be published: {cause}") from cause
@@ -153,7 +161,11 @@ def manifest_of(draft: Draft, golden: bytes, version: int) -> Manifest:
 
 
 def manifest_json(manifest: Manifest) -> bytes:
-    """As ``manifest.json`` has it. Without a reference the bytes are those of before there were
-    references, which older readers take."""
-    without = {"reference"} if manifest.reference is None else None
+    """As ``manifest.json`` has it. Without a reference or other formats the bytes are those of
+    before there were any, which older readers take."""
+    without = {name for name in ("reference", "formats") if not getattr(manifest, name)}
     return manifest.model_dump_json(by_alias=True, indent=2, exclude=without).encode() + b"\n"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -12,7 +12,13 @@ from collections.abc import Iterator
 
 from pipeline.artifact.artifact import Artifact, Draft
 from pipeline.artifact.keys import SigningKey
-from pipeline.artifact.manifest import GOLDEN_FILE, MANIFEST_FILE, MODEL_FILE, Manifest
+from pipeline.artifact.manifest import (
+    FORMAT_FILES,
+    GOLDEN_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Manifest,
+)
 from pipeline.artifact.names import (
     LATEST,
     check_alias,
@@ -31,9 +37,10 @@ from pipeline.artifact.signature import (
     sign,
 )
 from pipeline.artifact.storage import MOST_ALIAS_BYTES, Entry, open_storage
-from pipeline.artifact.unpack import unpack
+from pipeline.artifact.unpack import Files, unpack
 from pipeline.config import ModelSettings
 from pipeline.errors import ArtifactRefused
+from pipeline.types import Format
 
 _MOST_GOLDEN_BYTES = 1 << 30
 """Eight inputs of 4096x4096 pixels, the largest there are, are 400 MB. What others may write is
@@ -136,8 +143,12 @@ class Registry:
         written = self._manifest_file(name, version)
         manifest = parse_manifest(written, name, version)
         model = self._read(name, version, MODEL_FILE, manifest.size_bytes)
-        packed = self._read(name, version, GOLDEN_FILE, _MOST_GOLDEN_BYTES)
-        return unpack(manifest, written, model, packed)
+        golden = self._read(name, version, GOLDEN_FILE, _MOST_GOLDEN_BYTES)
+        formats: dict[Format, bytes] = {
+            each: self._read(name, version, FORMAT_FILES[each], file.size_bytes)
+            for each, file in manifest.formats.items()
+        }
+        return unpack(manifest, Files(written, model, golden, formats))
 
     def publish(
         self, draft: Draft, aliases: tuple[str, ...] = (LATEST,), key: SigningKey | None = None

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from pipeline.bench.rounds import Spread
 from pipeline.bench.scenario import PICTURE_WH, Scenario
+from pipeline.cores import cpu_model
 from pipeline.opencv import cv2
 
 
@@ -72,7 +73,7 @@ def conditions_json(
     versions of what is measured beside the worker."""
     return {
         "machine": {
-            "cpu": _cpu_model(),
+            "cpu": cpu_model(),
             "cores": cores,
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "load_1m_before": round(load_before, 2),
@@ -87,6 +88,7 @@ def setup_json(scenario: Scenario) -> dict[str, Any]:
     return {
         "net": scenario.net,
         "device": scenario.device,
+        "backend": scenario.backend,
         "gpu": gpu_name(scenario.device),
         "sample": [scenario.spec.width, scenario.spec.height],
         "picture": [*PICTURE_WH, scenario.quality, round(scenario.mean_bytes)],
@@ -123,14 +125,6 @@ def _versions() -> dict[str, str | None]:
         "opencv": cv2.__version__,
         "numpy": np.__version__,
     }
-
-
-def _cpu_model() -> str:
-    """Linux says it here; ``platform.processor`` is empty on most Linux machines."""
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or "unknown"
 
 
 def _commit() -> str | None:

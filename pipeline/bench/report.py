@@ -201,6 +201,7 @@ def _setup(scenario: Scenario) -> dict[str, Any]:
         },
         "net": scenario.net,
         "device": scenario.device,
+        "backend": scenario.backend,
         "gpu": gpu_name(scenario.device),
         "sample": [scenario.spec.width, scenario.spec.height],
         "decode": scenario.spec.decode,

@@ -6,7 +6,9 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 AGES: Mapping[float, str] = {0.5: "p50", 0.9: "p90", 0.99: "p99", 1.0: "longest"}
 """The quantiles of ages that reports have, by the share that isn't older."""
@@ -89,7 +91,7 @@ def ratio(rounds: Sequence[Round], over: str, under: str) -> Spread:
     return spread([each[over].frames_per_s / each[under].frames_per_s for each in rounds])
 
 
-def rotated(contenders: Sequence[str], number: int) -> tuple[str, ...]:
+def rotated(contenders: Sequence[T], number: int) -> tuple[T, ...]:
     """The order of round ``number``: each contender is first, second, … equally often."""
     shift = number % len(contenders)
     return (*contenders[shift:], *contenders[:shift])

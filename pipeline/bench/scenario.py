@@ -14,6 +14,7 @@ from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
 from pipeline.opencv import cv2
 from pipeline.preprocess import PreprocessSpec
+from pipeline.types import Backend
 
 PICTURE_WH = (640, 360)
 QUALITIES = (85, 93)
@@ -36,8 +37,8 @@ class Machine:
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One benchmark. ``network``, called ``net``, is the eager one on ``device``, uint8 NHWC to
-    logits; ``model`` names its compiled artifact, with the version, in ``registry``. ``folder`` is
-    for results files."""
+    logits; ``model`` names its compiled artifact, with the version, in ``registry``, which
+    ``backend`` runs. ``folder`` is for results files."""
 
     pictures: tuple[bytes, ...]
     quality: int
@@ -52,6 +53,7 @@ class Scenario:
     machine: Machine
     frames: int
     rounds: int
+    backend: Backend
 
     @property
     def decode_threads(self) -> int:
@@ -73,7 +75,7 @@ class Scenario:
         return Settings(
             sinks=(sink,),
             model=ModelSettings(name=self.model, registry=self.registry),
-            engine=EngineSettings(device=self.device),
+            engine=EngineSettings(device=self.device, backend=self.backend),
             decode=DecodeSettings(threads=self.decode_threads),
             server=ServerSettings(enabled=False),
         )

@@ -7,13 +7,25 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.bench_engines import bench_engines
 from pipeline.cli.bench_kafka import bench_kafka
 from pipeline.cli.bench_load import bench_load
-from pipeline.cli.bench_parts import AsJson, Net, Out, Progress, check_out, give, make_scenario
+from pipeline.cli.bench_parts import (
+    AsJson,
+    Backend,
+    Backends,
+    Net,
+    Out,
+    Progress,
+    check_out,
+    give,
+    make_scenario,
+)
 from pipeline.cli.bench_swaps import bench_swaps
 from pipeline.errors import ConfigError
 
-app = typer.Typer(add_completion=False, subcommand_metavar="[kafka|load|swaps]")
+app = typer.Typer(add_completion=False, subcommand_metavar="[engines|kafka|load|swaps]")
+app.command("engines")(bench_engines)
 app.command("kafka")(bench_kafka)
 app.command("load")(bench_load)
 app.command("swaps")(bench_swaps)
@@ -47,6 +59,7 @@ def bench(
     device: Annotated[
         str, typer.Option(help="Where all of them compute: auto, cpu, cuda or cuda:N.")
     ] = "auto",
+    backend: Backend = Backends.torchscript,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -71,7 +84,12 @@ def bench(
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         scenarios = [
-            make_scenario(folder, decode.value, each, frames, rounds, net=net, device=device)
+            make_scenario(
+                *(folder, decode.value, each, frames, rounds),
+                net=net,
+                device=device,
+                backend=backend.value,
+            )
             for each in quality or QUALITIES
         ]
         with Progress(runs_in_all(rounds) * len(scenarios)) as progress:

@@ -8,6 +8,8 @@ import typer
 
 from pipeline.cli.bench_parts import (
     AsJson,
+    Backend,
+    Backends,
     Device,
     Net,
     Out,
@@ -28,6 +30,7 @@ def bench_load(
     quality: Quality = 85,
     net: Net = "reference-cnn",
     device: Device = "auto",
+    backend: Backend = Backends.torchscript,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -48,7 +51,12 @@ def bench_load(
     configure_logs("error")  # workers run in this process, and the tables say how they fared
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        scenario = make_scenario(folder, "auto", quality, frames, rounds, net=net, device=device)
+        scenario = make_scenario(
+            *(folder, "auto", quality, frames, rounds),
+            net=net,
+            device=device,
+            backend=backend.value,
+        )
         with Progress(runs_in_all(rounds)) as progress:
             measured = measure_loads(scenario, seconds, progress.tell)
         report = make_report(scenario, measured, load_before)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -29,6 +30,16 @@ Quality = Annotated[
     int, typer.Option(min=1, max=100, help="The JPEGs' quality: 93 has 57 KB, 85 has 28 KB.")
 ]
 Device = Annotated[str, typer.Option(help="Where it computes: auto, cpu, cuda or cuda:N.")]
+
+
+class Backends(StrEnum):
+    """Who runs a network, without a race."""
+
+    torchscript = "torchscript"
+    onnxruntime = "onnxruntime"
+
+
+Backend = Annotated[Backends, typer.Option(help="Who runs the worker's network.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as one line of JSON.")]
 Out = Annotated[Path | None, typer.Option(help="Write the JSON to this file too.")]
 
@@ -67,15 +78,14 @@ def make_scenario(
     *,
     net: str = "reference-cnn",
     device: str = "cpu",
+    backend: Literal["torchscript", "onnxruntime"] = "torchscript",
 ) -> Scenario:
     """Publishes a network, untrained (its speed doesn't depend on its weights), to a registry in
     ``folder``.
 
     Raises:
-        ConfigError: there is no such network or device.
+        ConfigError: there is no such network, device or backend.
     """
-    from typing import Literal, cast
-
     import numpy as np
     import torch
 
@@ -84,13 +94,16 @@ def make_scenario(
     from pipeline.bench.scenario import Scenario, make_pictures, this_machine
     from pipeline.cores import usable_cores
     from pipeline.digits.data import LABELS
+    from pipeline.engine.backends import FORMAT_OF, check_backend
     from pipeline.engine.device import choose_device
     from pipeline.preprocess import PreprocessSpec, load_sample
+    from pipeline.types import Format
     from trainer.export import GOLDEN_COUNT, About, make_draft
     from trainer.nets import REFERENCE_SIZE, build_net
     from trainer.served import TRAINING_NORMALISATION, ServedNetwork
 
     device = choose_device(device)
+    check_backend(backend, device)
     width, height = size = REFERENCE_SIZE if net == "reference-cnn" else _TORCHVISION_SIZE
     spec = PreprocessSpec(width=width, height=height, decode=cast(Literal["auto", "full"], decode))
     machine = this_machine(usable_cores())
@@ -101,7 +114,8 @@ def make_scenario(
     samples_nhwc = np.stack([load_sample(each, spec) for each in pictures[:GOLDEN_COUNT]])
     registry = f"{folder}/registry"
     about = About(MODEL, Contract.of(LABELS, spec))
-    manifest = Registry(registry).publish(make_draft(served, samples_nhwc, about))
+    formats: list[Format] = [FORMAT_OF[backend]] if backend in FORMAT_OF else []
+    manifest = Registry(registry).publish(make_draft(served, samples_nhwc, about, formats))
     return Scenario(
         pictures=pictures,
         quality=quality,
@@ -116,6 +130,7 @@ def make_scenario(
         machine=machine,
         frames=frames,
         rounds=rounds,
+        backend=backend,
     )
 
 

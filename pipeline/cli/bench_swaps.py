@@ -8,6 +8,8 @@ import typer
 
 from pipeline.cli.bench_parts import (
     AsJson,
+    Backend,
+    Backends,
     Device,
     Net,
     Out,
@@ -40,6 +42,7 @@ def bench_swaps(
     quality: Quality = 85,
     net: Net = "reference-cnn",
     device: Device = "auto",
+    backend: Backend = Backends.torchscript,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
@@ -63,7 +66,12 @@ def bench_swaps(
     configure_logs("error")  # a worker runs in this process, and the tables say how it fared
     load_before = load_1m()
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
-        scenario = make_scenario(folder, "auto", quality, frames, 1, net=net, device=device)
+        scenario = make_scenario(
+            *(folder, "auto", quality, frames, 1),
+            net=net,
+            device=device,
+            backend=backend.value,
+        )
         with Progress(swaps) as progress, threads_as_before(scenario.machine):
             plan = Plan(load, swaps, apart, frames)
             measured = swap_again_and_again(scenario, plan, lambda: progress.tell("swaps"))

@@ -16,6 +16,7 @@ from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.cores import default_decode_threads, usable_cores
 from pipeline.engine.active import ActiveModel
+from pipeline.engine.choice import candidates, choose, probed
 from pipeline.engine.device import choose_device
 from pipeline.engine.loading import Loader, torch_threads
 from pipeline.errors import (
@@ -103,8 +104,8 @@ def check_all(settings: Settings) -> Report:
         address = f"{settings.server.host}:{settings.server.port}"
         report.attempt("server", address, lambda: _try_listen(settings))
     report.attempt("device", settings.engine.device, lambda: choose_device(settings.engine.device))
-    report.attempt("model", settings.model.name, lambda: _try_model(settings, report.would_run))
     _plan(settings, report.would_run)
+    report.attempt("model", settings.model.name, lambda: _try_model(settings, report.would_run))
     return report
 
 
@@ -240,10 +241,15 @@ def _try_model(settings: Settings, would_run: dict[str, object]) -> str:
         raise ConfigError("no model: give --model NAME; `headrace models list` shows what is there")
     followed = Followed.of(settings.model)
     artifact = followed.first()
+    loader = Loader.of(settings, SystemClock())
+    among = candidates(loader, artifact.manifest)
     if settings.model.probe != "never":
         with closing(Probe(SystemClock(), settings.model.probe_timeout_s)) as probe:
-            probe.check(artifact)
-    model = Loader.of(settings, SystemClock()).load(artifact, epoch=1)
+            among = probed(among, lambda each: probe.check(artifact, backend=each))
+    loader = choose(loader, settings, artifact, among)
+    would_run["backend"] = loader.backend_for(artifact.manifest)
+    would_run["threads"] = loader.threads
+    model = loader.load(artifact, epoch=1)
     try:
         return _describe_model(model, followed.is_alias, would_run)
     finally:
@@ -276,7 +282,7 @@ def _describe_model(model: ActiveModel, is_followed: bool, would_run: dict[str, 
 def _plan(settings: Settings, would_run: dict[str, object]) -> None:
     would_run |= {
         "decode_threads": settings.decode.threads or default_decode_threads(usable_cores()),
-        "torch_threads": torch_threads(settings),
+        "threads": torch_threads(settings),
         "max_wait_s": settings.batch.max_wait_s,
         "in_flight_frames": settings.intake.max_frames,
         "in_flight_bytes": settings.intake.max_bytes,

@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from pipeline.artifact.artifact import Artifact
     from pipeline.artifact.registry import Registry
+    from pipeline.types import Backend
 
 RegistryUrl = Annotated[
     str,
@@ -44,12 +45,14 @@ def resolve(there: Registry, model: str) -> tuple[str, int]:
     return name, there.resolve(name, selector)
 
 
-def verified(there: Registry, name: str, version: int) -> Artifact:
+def verified(
+    there: Registry, name: str, version: int, backends: Sequence[Backend] = ("torchscript",)
+) -> Artifact:
     """See ``read_verified``."""
     from pipeline.probe.verified import patient_probe, read_verified
 
     with patient_probe() as probe:
-        return read_verified(there, name, version, probe)
+        return read_verified(there, name, version, probe, backends)
 
 
 def say(as_json: bool, document: dict[str, Any], line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from pipeline.cli.model_parts import (
     verified,
 )
 from pipeline.cli.model_quarantine import quarantine
+from pipeline.cli.model_race import laps_json, laps_of, print_laps
 from pipeline.cli.tables import print_fields, print_lines
 
 if TYPE_CHECKING:
@@ -64,15 +66,18 @@ def list_models(registry: RegistryUrl = "registry", as_json: AsJson = False) -> 
 
 @app.command()
 def show(model: Model, registry: RegistryUrl = "registry", as_json: AsJson = False) -> None:
-    """Show a version's manifest: contract, digests, metrics."""
+    """Show a version's manifest, and who runs it the fastest here if a race was run."""
     there = open_registry(registry)
     name, version = resolve(there, model)
     manifest = there.manifest(name, version)
-    aliases = _aliases_of(there, name, version)
+    aliases, laps = _aliases_of(there, name, version), laps_of(manifest)
     if as_json:
-        print_json(manifest.model_dump(mode="json", by_alias=True) | {"aliases": aliases})
+        said = {"aliases": aliases, "race": laps_json(laps)}
+        print_json(manifest.model_dump(mode="json", by_alias=True) | said)
         return
     print_fields(_manifest_rows(manifest, aliases))
+    if laps:
+        print_laps(laps)
 
 
 @app.command()
@@ -89,16 +94,26 @@ def verify(
 
     It is loaded on the CPU, in a process that can do nothing but compute.
     """
+    from pipeline.probe.verified import tried_backends
+
     there = open_registry(registry, trusted_key or [])
-    artifact = verified(there, *resolve(there, model))
+    name, version = resolve(there, model)
+    backends = tried_backends(there.manifest(name, version))
+    artifact = verified(there, name, version, backends)
     manifest = artifact.manifest
     vectors = len(artifact.golden.inputs_nhwc)
     done = {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
     say(
         as_json,
-        done | {"golden": vectors, "verified": True, "trusted": bool(trusted_key)},
+        done
+        | {
+            "golden": vectors,
+            "verified": True,
+            "trusted": bool(trusted_key),
+            "backends": backends,
+        },
         f"{manifest.name}@{manifest.version} is sound: {manifest.size_bytes} bytes hashed, "
-        f"{vectors} golden inputs within {manifest.golden_tolerance:g}"
+        f"{vectors} golden inputs within {manifest.golden_tolerance:g} by {' and '.join(backends)}"
         + (", signed by a trusted key" if trusted_key else ""),
     )
 
@@ -145,6 +160,12 @@ def _version_row(model: dict[str, Any], version: dict[str, Any]) -> tuple[str, .
     return (name, made, size, version["sha256"][:8], aliases or "-", metrics)
 
 
+def _format_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    for name, file in manifest.formats.items():
+        yield name, f"{file.size_bytes} bytes"
+        yield "", file.sha256
+
+
 def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, str]]:
     contract = manifest.contract
     labels, more = contract.labels[:_MOST_LABELS], len(contract.labels) - _MOST_LABELS
@@ -155,6 +176,7 @@ def _manifest_rows(manifest: Manifest, aliases: list[str]) -> list[tuple[str, st
         ("made", manifest.created_at),
         ("sha256", manifest.sha256),
         ("size", f"{manifest.size_bytes} bytes"),
+        *_format_rows(manifest),
         ("task", contract.task),
         (
             "labels",

@@ -82,6 +82,13 @@ def worker_options(
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda or cuda:N. [default: auto]")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Who runs the network: torchscript, onnxruntime (published with --formats onnx), "
+            "or auto, the winner of a race. [default: torchscript]"
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address of the page. [default: 127.0.0.1]")
     ] = None,
@@ -142,6 +149,7 @@ def _merge(said: Mapping[str, Any]) -> Effective:
         "model.name": said["model"],
         "model.registry": said["registry"],
         "engine.device": said["device"],
+        "engine.backend": said["backend"],
         "server.host": said["host"],
         "server.port": said["port"],
         "server.enabled": False if said["no_server"] else None,

@@ -12,6 +12,7 @@ from pipeline.cli.terminal import say
 from pipeline.cli.training_options import (
     Alias,
     EvenIfWorse,
+    Formats,
     GateTolerance,
     Grayscale,
     RegistryUrl,
@@ -74,6 +75,7 @@ def publish(
     trusted_key: TrustedKey = None,
     alias: Alias = None,
     sign: Sign = None,
+    formats: Formats = "",
     registry: RegistryUrl = "registry",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the new version as one line of JSON.")
@@ -119,7 +121,7 @@ def publish(
     gated = run_job(
         PublishJob(
             file=file,
-            target=Target.of(name, registry, alias or [], sign, trusted_key or []),
+            target=Target.of(name, registry, alias or [], sign, trusted_key or [], formats),
             spec=spec,
             normalisation=Normalisation(parse_mean(mean), parse_rgb("--std", std), channels),
             weights=weights,

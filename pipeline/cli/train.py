@@ -14,6 +14,7 @@ from pipeline.cli.training_options import (
     Alias,
     Device,
     EvenIfWorse,
+    Formats,
     GateTolerance,
     Grayscale,
     RegistryUrl,
@@ -178,6 +179,7 @@ def train(
     ] = None,
     alias: Alias = None,
     sign: Sign = None,
+    formats: Formats = "",
     registry: RegistryUrl = "registry",
     even_if_worse: EvenIfWorse = False,
     gate_tolerance: GateTolerance = None,
@@ -236,6 +238,7 @@ def train(
         ("--window", window is not None and data == "digits", "--data of 16-bit pictures"),
         ("--alias", alias is not None and publish is None, "--publish NAME"),
         ("--sign", sign is not None and publish is None, "--publish NAME"),
+        ("--formats", formats and publish is None, "--publish NAME"),
         ("--even-if-worse", even_if_worse and publish is None, "--publish NAME"),
         ("--gate-tolerance", gate_tolerance is not None and publish is None, "--publish NAME"),
         ("--trusted-key", trusted_key is not None and publish is None, "--publish NAME"),
@@ -298,7 +301,7 @@ def train(
     )
     target = None
     if publish:
-        target = Target.of(publish, registry, alias or [], sign, trusted_key or [])
+        target = Target.of(publish, registry, alias or [], sign, trusted_key or [], formats)
     gate = GateSettings(gate_tolerance or 0.0, even_if_worse)
     spec = make_spec(
         size or "{}x{}".format(*usual_size(net)),

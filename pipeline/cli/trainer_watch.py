@@ -15,6 +15,7 @@ from pipeline.cli.terminal import say
 from pipeline.cli.training_options import (
     Device,
     EvenIfWorse,
+    Formats,
     GateTolerance,
     RegistryUrl,
     Threads,
@@ -92,6 +93,7 @@ def watch(
     sign: Annotated[
         Path | None, typer.Option(metavar="KEY", help="Sign them with this private key.")
     ] = None,
+    formats: Formats = "",
     even_if_worse: EvenIfWorse = False,
     gate_tolerance: GateTolerance = None,
     trusted_key: TrustedKey = None,
@@ -136,7 +138,7 @@ def watch(
         changes["lr"] = lr
     job = WatchJob(
         run=run,
-        target=Target.of(publish, registry, alias or [], sign, trusted_key or []),
+        target=Target.of(publish, registry, alias or [], sign, trusted_key or [], formats),
         feedback=run / _SPOOL if topics else Path(feedback),
         topics=topics,
         workers=tuple(worker or ()),

@@ -12,6 +12,14 @@ Sign = Annotated[Path | None, typer.Option(metavar="KEY", help="Sign it with thi
 RegistryUrl = Annotated[
     str, typer.Option(envvar="HEADRACE_MODEL__REGISTRY", help="Folder or fsspec URL.")
 ]
+Formats = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,…",
+        help="What it is published in besides TorchScript: onnx, for workers whose engine.backend"
+        " is onnxruntime.",
+    ),
+]
 Grayscale = Annotated[
     bool, typer.Option("--grayscale", help="Colours become luma, in three equal channels.")
 ]

@@ -120,7 +120,8 @@ class Canary:
         self._has_no_room = False
         self.decided = threading.Event()
         self._limits = limits
-        self._streams = StreamShare(share, candidate.identity.sha256)
+        new = candidate.identity
+        self._streams = StreamShare(share, f"{new.name}@{new.version}")
         self._sizes = sizes
         self._clock = clock
         shape_hwc = candidate.contract.preprocess.sample_shape_hwc

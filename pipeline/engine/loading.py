@@ -10,18 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.artifact.artifact import Artifact
+from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.verify import check_golden
 from pipeline.batch import BucketPlan
 from pipeline.clock import Clock
 from pipeline.config import Settings
 from pipeline.cores import default_torch_threads, usable_cores
 from pipeline.engine.active import ActiveModel
+from pipeline.engine.backends import backends_of, check_backend, digest_of, load_backend
 from pipeline.engine.base import Engine, EngineOutOfMemory, no_room
 from pipeline.engine.device import choose_device, use_threads
 from pipeline.engine.gentle import Rests, at_once, gently
-from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import StopRequested
-from pipeline.types import ModelIdentity
+from pipeline.types import Backend, ModelIdentity
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +44,21 @@ class _Pace:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads artifacts for one device and one plan of buckets. Thread-safe: it holds no state.
+    """Loads artifacts for one device, one backend and one plan of buckets. Thread-safe: it holds no
+    state.
 
     ``is_stopping`` is asked between buckets: warming a large network takes a minute on a CPU.
+    ``threads`` are those of a backend that isn't torch's. With ``is_auto`` versions that have no
+    file for the backend are run by TorchScript.
     """
 
     device: str
     plan: BucketPlan
     clock: Clock
     is_stopping: Callable[[], bool] = lambda: False
+    backend: Backend = "torchscript"
+    threads: int = 1
+    is_auto: bool = False
 
     @classmethod
     def of(
@@ -60,11 +67,24 @@ class Loader:
         """As a worker with these settings loads; sets torch's threads for the process.
 
         Raises:
-            ConfigError: the device isn't there.
+            ConfigError: the device isn't there, or the backend isn't or doesn't compute on it.
         """
-        use_threads(torch_threads(settings))
+        said, threads = settings.engine.backend, torch_threads(settings)
+        use_threads(threads)
+        device = choose_device(settings.engine.device)
+        backend: Backend = "torchscript" if said == "auto" else said
+        check_backend(backend, device)
         plan = BucketPlan.of(settings.batch.max_size, settings.batch.max_wait_s)
-        return cls(choose_device(settings.engine.device), plan, clock, is_stopping)
+        return cls(device, plan, clock, is_stopping, backend, threads, said == "auto")
+
+    def backend_for(self, manifest: Manifest) -> Backend:
+        """Who runs this version."""
+        has_file = self.backend in backends_of(manifest)
+        return self.backend if has_file or not self.is_auto else "torchscript"
+
+    def digest_of(self, manifest: Manifest) -> str:
+        """Of the file that is run of this version."""
+        return digest_of(manifest, self.backend_for(manifest))
 
     def load(self, artifact: Artifact, epoch: int, rests: Rests | None = None) -> ActiveModel:
         """Gives a model that is ready to score at full speed from its first batch on. With
@@ -78,7 +98,10 @@ class Loader:
         """
         manifest = artifact.manifest
         started = self.clock.monotonic()
-        engine = load_torchscript(artifact.model, self.device, rests or at_once)
+        backend = self.backend_for(manifest)
+        engine = load_backend(
+            backend, artifact, self.device, threads=self.threads, rest=rests or at_once
+        )
         if rests is None:
             infer_s = self._hold_and_warm(engine, artifact, _Pace(at_once, self.clock.monotonic))
         else:
@@ -86,11 +109,13 @@ class Loader:
             infer_s = self._beside_frames(engine, artifact, rests)
         took_s = self.clock.monotonic() - started
         log.info(
-            "%s@%d is ready after %.1f s, in batches of up to %d",
-            *(manifest.name, manifest.version, took_s, max(infer_s)),
+            "%s@%d is ready after %.1f s, run by %s in batches of up to %d",
+            *(manifest.name, manifest.version, took_s, backend, max(infer_s)),
         )
         return ActiveModel(
-            identity=ModelIdentity(manifest.name, manifest.version, manifest.sha256, epoch),
+            identity=ModelIdentity(
+                manifest.name, manifest.version, self.digest_of(manifest), epoch
+            ),
             engine=engine,
             contract=manifest.contract,
             infer_s=infer_s,
@@ -173,11 +198,11 @@ def load_engine(artifact: Artifact, device: str) -> Engine:
         ArtifactRefused: it doesn't load, is wrong on its golden inputs, or there is no memory.
         RestartNeeded: the device is lost.
     """
-    engine = load_torchscript(artifact.model, device)
+    engine = load_backend("torchscript", artifact, device)
     check_golden(engine, artifact)
     return engine
 
 
 def torch_threads(settings: Settings) -> int:
-    """How many threads torch computes with."""
+    """How many threads a network computes with."""
     return settings.engine.threads or default_torch_threads(usable_cores())

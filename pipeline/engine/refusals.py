@@ -37,16 +37,23 @@ contract, and an error that nobody foresaw may have been of the moment."""
 
 class Refusals:
     """Says each once, and remembers it: the version until the alias has moved, and the content of
-    one that was refused for what it is.
+    one that was refused for what it is. ``digest_of`` says which of a version's files is run here.
 
     Owned by: the swap thread; ``on_event`` is set before that starts.
     """
 
-    def __init__(self, followed: Followed, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        followed: Followed,
+        metrics: Metrics,
+        clock: Clock,
+        digest_of: Callable[[Manifest], str] = lambda manifest: manifest.sha256,
+    ) -> None:
         self._followed = followed
         self._quarantine = followed.quarantine
         self._metrics = metrics
         self._clock = clock
+        self._digest_of = digest_of
         self._version = 0
         self._last_complaint = ""
         self._again_mono_s = math.inf
@@ -68,9 +75,10 @@ class Refusals:
             ArtifactRefused: ``quarantined``.
         """
         if why := self._quarantine.why(manifest.content):
+            sha256 = self._digest_of(manifest)
             raise ArtifactRefused(
                 "quarantined",
-                f"sha256 {manifest.sha256} was refused before; publish another model ({why})",
+                f"sha256 {sha256} was refused before; publish another model ({why})",
             )
 
     def refuse(self, active: ModelIdentity, version: int, error: HeadraceError) -> None:
@@ -118,10 +126,11 @@ class Refusals:
             manifest = self._followed.registry.manifest(name, version)
         except HeadraceError:
             return ""
+        sha256 = self._digest_of(manifest)
         if reason in _QUARANTINED:
-            refused = ModelIdentity(name, version, manifest.sha256, 0)
+            refused = ModelIdentity(name, version, sha256, 0)
             self._keep_out(refused, manifest.content, reason, why)
-        return manifest.sha256
+        return sha256
 
     def _keep_out(self, refused: ModelIdentity, content: str, reason: str, why: str) -> None:
         add = self._quarantine.add_for_now if reason in _FORGOTTEN else self._quarantine.add

@@ -18,6 +18,7 @@ from pipeline.engine.trial import Comparison, TrialLimits
 from pipeline.engine.trial_report import End, TrialReport
 from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.metrics import TrialMetrics
+from pipeline.types import Backend
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,11 @@ _LOOK_S = 0.25
 class Probing(Protocol):
     """Where a candidate runs before it is loaded here."""
 
-    def check(self, artifact: Artifact, rests: Rests | None = None) -> None:
-        """Raises ``ArtifactRefused`` if it isn't fit. With ``rests`` it is tried beside frames."""
+    def check(
+        self, artifact: Artifact, rests: Rests | None = None, backend: Backend = "torchscript"
+    ) -> None:
+        """Raises ``ArtifactRefused`` if what ``backend`` runs of it isn't fit. With ``rests`` it is
+        tried beside frames."""
         ...
 
     def rest(self) -> None:

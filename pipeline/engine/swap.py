@@ -15,6 +15,7 @@ from pipeline.artifact.verify import check_compatible
 from pipeline.clock import Clock
 from pipeline.cores import usable_share
 from pipeline.engine.active import ActiveModel, ActiveSlot
+from pipeline.engine.backends import check_has_file
 from pipeline.engine.gentle import Busy, Rests, rest_times
 from pipeline.engine.loading import Loader
 from pipeline.engine.pause import PauseWatch
@@ -61,7 +62,7 @@ class ModelWatcher:
         self._slot = slot
         self._loader = loader
         self._trials = trials
-        self.refusals = Refusals(followed, metrics, loader.clock)
+        self.refusals = Refusals(followed, metrics, loader.clock, loader.digest_of)
         self._turns = stage.turns
         self._health = stage.health
         self._metrics = metrics
@@ -129,10 +130,12 @@ class ModelWatcher:
         manifest = self._registry.manifest(name, version)
         self.refusals.check(manifest)
         check_compatible(manifest.contract, active.contract)
+        check_has_file(self._loader.backend_for(manifest), manifest)
         artifact = self._followed.read(version)
         check_compatible(artifact.manifest.contract, active.contract)  # it was read anew
         if self._trials.probe is not None:
-            self._trials.probe.check(artifact, self._rests(active, version))
+            rests = self._rests(active, version)
+            self._trials.probe.check(artifact, rests, self._loader.backend_for(artifact.manifest))
         self._take(active, artifact)
         self._followed.took(version)
 

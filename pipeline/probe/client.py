@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipeline.artifact.artifact import Artifact
+from pipeline.artifact.unpack import Files
 from pipeline.clock import Clock
 from pipeline.engine.gentle import Rests
 from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.probe.stops import Stops
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
+from pipeline.types import Backend
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ _TELLS_WITHIN_S = 1.0
 _COMMAND = (sys.executable, "-P", "-m", "pipeline.probe")
 """``-P``: nothing is imported from the folder that the worker happens to run in."""
 
-_ARTIFACTS = frozenset({"corrupt", "forbidden", "incompatible", "wrong_on_golden"})
+_ARTIFACTS = frozenset({"corrupt", "forbidden", "incompatible", "no_format", "wrong_on_golden"})
 _MENDABLE = frozenset({"too_slow", "no_room"})
 """What a child may say of a candidate: it may be the candidate that speaks."""
 
@@ -69,10 +71,12 @@ class Probe:
         self._used_mono_s = 0.0
         self._has_warned = False
 
-    def check(self, artifact: Artifact, rests: Rests | None = None) -> None:
-        """Has it load and run ``artifact``, on a CPU. With ``rests`` the probe is stopped after
-        each few milliseconds for as long as they say: frames that are scored meanwhile are to feel
-        nothing of it.
+    def check(
+        self, artifact: Artifact, rests: Rests | None = None, backend: Backend = "torchscript"
+    ) -> None:
+        """Has it load and run what ``backend`` runs of ``artifact``, on a CPU. With ``rests`` the
+        probe is stopped after each few milliseconds for as long as they say: frames that are scored
+        meanwhile are to feel nothing of it.
 
         Raises:
             ArtifactRefused: for the artifact's own reasons; ``probe``: it died; ``too_slow``;
@@ -81,10 +85,14 @@ class Probe:
         """
         manifest = artifact.manifest
         what = f"{manifest.name}@{manifest.version}"
+        most_rests_s = 0.0 if rests is None else 2 * self._most_rests_s
         request = Request(
-            *(manifest.name, manifest.version, artifact.written),
-            *(artifact.model, artifact.packed, self._within_s),
-            self._within_s if rests is None else self._within_s + 2 * self._most_rests_s,
+            name=manifest.name,
+            version=manifest.version,
+            files=Files.of(artifact),
+            backend=backend,
+            within_s=self._within_s,
+            wall_s=self._within_s + most_rests_s,
         )
         self._used_mono_s = math.inf
         try:

@@ -24,10 +24,10 @@ from pipeline.artifact.artifact import Draft, Golden
 from pipeline.artifact.manifest import Contract
 from pipeline.artifact.parse import parse_manifest
 from pipeline.artifact.publish import manifest_json, manifest_of
-from pipeline.artifact.unpack import unpack
+from pipeline.artifact.unpack import Files, unpack
 from pipeline.artifact.verify import check_golden
-from pipeline.engine.torchscript import load_torchscript
-from pipeline.errors import ArtifactRefused
+from pipeline.engine.backends import import_backend, load_backend
+from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.preprocess import PreprocessSpec
 from pipeline.probe.jail import end_with_parent, enter, go_first, room_bytes
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply, Request
@@ -74,14 +74,18 @@ def _import_all() -> None:
         torch_version=torch.__version__,
     )
     golden = draft.golden.to_bytes()
-    manifest = manifest_json(manifest_of(draft, golden, 1))
-    reply = _probed(Request("small", 1, manifest, draft.model, golden, 0.0, 0.0), "")
+    files = Files(manifest_json(manifest_of(draft, golden, 1)), draft.model, golden, {})
+    reply = _probed(Request("small", 1, files, "torchscript", 0.0, 0.0), "")
     if reply.reason:
         raise RuntimeError(f"the probe refuses a network of its own: {reply.detail}")
 
 
 def _answer(request: Request) -> Reply:
     """Runs one candidate in a child and gives what it says, or what became of it."""
+    try:
+        import_backend(request.backend)
+    except ConfigError as cause:
+        return Reply("no_room", str(cause))  # the candidate can do nothing for it
     reading, writing = os.pipe()
     own = os.getpid()
     child = os.fork()
@@ -139,7 +143,7 @@ def _be_probed(request: Request, parent: int, writing: int) -> NoReturn:
 
 def _jailed(request: Request) -> Reply:
     try:
-        missing = enter(len(request.model), request.within_s)
+        missing = enter(request.files.network_bytes, request.within_s)
     except (OSError, ValueError) as cause:
         return Reply("no_room", f"its limits can't be set here: {cause}")
     return _probed(request, missing)
@@ -147,13 +151,13 @@ def _jailed(request: Request) -> Reply:
 
 def _probed(request: Request, missing: str) -> Reply:
     try:
-        manifest = parse_manifest(request.manifest, request.name, request.version)
-        check_archive(f"model.pt of {request.name}@{request.version}", request.model)
-        artifact = unpack(manifest, request.manifest, request.model, request.golden)
-        check_golden(load_torchscript(artifact.model, "cpu"), artifact)
+        manifest = parse_manifest(request.files.manifest, request.name, request.version)
+        check_archive(f"model.pt of {request.name}@{request.version}", request.files.model)
+        artifact = unpack(manifest, request.files)
+        check_golden(load_backend(request.backend, artifact, "cpu"), artifact)
     except ArtifactRefused as refused:
         if refused.reason == "no_room":
-            most = room_bytes(len(request.model)) >> 20
+            most = room_bytes(request.files.network_bytes) >> 20
             return Reply("no_room", f"it takes more than the {most} MiB that it may have")
         return Reply(refused.reason, str(refused))
     return Reply(missing=missing)

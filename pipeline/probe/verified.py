@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from pipeline.artifact.artifact import Artifact
+from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.registry import Registry
 from pipeline.clock import SystemClock
+from pipeline.engine.backends import backends_of, is_installed
 from pipeline.probe.client import Probe
+from pipeline.types import Backend
 
 _WITHIN_S = 120.0
 
@@ -21,13 +24,25 @@ def patient_probe() -> Iterator[Probe]:
         yield probe
 
 
-def read_verified(registry: Registry, name: str, version: int, probe: Probe) -> Artifact:
-    """A version that was read, hashed, and loaded and held to its golden outputs in the probe: what
-    it does there it can't do to this process. Blocks for seconds.
+def tried_backends(manifest: Manifest) -> list[Backend]:
+    """Those of a version's backends that are installed here."""
+    return [each for each in backends_of(manifest) if is_installed(each)]
+
+
+def read_verified(
+    registry: Registry,
+    name: str,
+    version: int,
+    probe: Probe,
+    backends: Sequence[Backend] = ("torchscript",),
+) -> Artifact:
+    """A version that was read, hashed, and loaded and held to its golden outputs in the probe, by
+    each of ``backends``: what it does there it can't do to this process. Blocks for seconds.
 
     Raises:
         ArtifactRefused: it isn't sound.
     """
     artifact = registry.read(name, version)
-    probe.check(artifact)
+    for backend in backends:
+        probe.check(artifact, backend=backend)
     return artifact

@@ -7,20 +7,22 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import BinaryIO
 
-_HEAD = struct.Struct("<QQQQdd")
+from pipeline.artifact.unpack import Files
+from pipeline.types import Backend
+
+_HEAD = struct.Struct("<Q")
 MOST_REPLY_BYTES = 16 * 1024
 _MOST_DETAIL = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One candidate: the bytes of its files, and how long it may compute, and take in all."""
+    """One candidate: its files, who is to run it, and how long it may compute, and take in all."""
 
     name: str
     version: int
-    manifest: bytes
-    model: bytes
-    golden: bytes
+    files: Files
+    backend: Backend
     within_s: float
     wall_s: float
 
@@ -30,26 +32,36 @@ class Request:
         Raises:
             OSError: nobody reads any more.
         """
-        about = json.dumps([self.name, self.version]).encode()
-        parts = (about, self.manifest, self.model, self.golden)
-        pipe.write(_HEAD.pack(*map(len, parts), self.within_s, self.wall_s))
-        for part in parts:
+        files = self.files
+        parts = (files.manifest, files.model, files.golden, *files.formats.values())
+        about = {
+            "request": [self.name, self.version, self.backend, self.within_s, self.wall_s],
+            "sizes": [len(part) for part in parts],
+            "formats": list(files.formats),
+        }
+        head = json.dumps(about).encode()
+        for part in (_HEAD.pack(len(head)), head, *parts):
             pipe.write(part)
         pipe.flush()
 
     @classmethod
     def read_from(cls, pipe: BinaryIO) -> Request | None:
         """The next one; None where the other side is gone."""
-        head = pipe.read(_HEAD.size)
-        if len(head) < _HEAD.size:
+        size = pipe.read(_HEAD.size)
+        if len(size) < _HEAD.size:
             return None
-        *sizes, within_s, wall_s = _HEAD.unpack(head)
-        parts = [pipe.read(size) for size in sizes]
-        if [len(part) for part in parts] != sizes:
+        head = pipe.read(*_HEAD.unpack(size))
+        if len(head) < _HEAD.unpack(size)[0]:
             return None
-        about, manifest, model, golden = parts
-        name, version = json.loads(about)
-        return cls(name, version, manifest, model, golden, within_s, wall_s)
+        about = json.loads(head)
+        parts = [pipe.read(size) for size in about["sizes"]]
+        if [len(part) for part in parts] != about["sizes"]:
+            return None
+        manifest, model, golden, *others = parts
+        formats = dict(zip(about["formats"], others, strict=True))
+        name, version, backend, within_s, wall_s = about["request"]
+        files = Files(manifest, model, golden, formats)
+        return cls(name, version, files, backend, within_s, wall_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,3 +217,31 @@ def test_importing_the_verb_imports_neither_torch_nor_opencv() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_engines_race_alone_and_beside_decoding(tmp_path: Path) -> None:
+    out = tmp_path / "engines.json"
+    ran = headrace("bench", "engines", "--rounds", "1", "--json", "--out", str(out))
+    assert ran.code == 0, ran.err
+    report = json.loads(ran.out)
+    assert report == json.loads(out.read_text())
+    assert list(report)[:3] == ["schema", "over", "ratios"]
+    assert report["over"].startswith("torchscript, ")
+    for kind in ("alone", "beside_decoding"):
+        runners = report["frames_per_s"][kind]
+        assert {name.partition(",")[0] for name in runners} == {"torchscript", "onnxruntime"}
+        for by_size in runners.values():
+            assert list(by_size) == ["1", "8", "32"]
+            assert all(value["median"] > 0 for value in by_size.values())
+        assert report["ratios"][kind].keys() == runners.keys() - {report["over"]}
+
+
+def test_the_worker_is_measured_with_another_backend() -> None:
+    ran = headrace(
+        *("bench", "--frames", "20", "--rounds", "1", "--quality", "60"),
+        *("--backend", "onnxruntime", "--json"),
+    )
+    assert ran.code == 0, ran.err
+    (pictures,) = json.loads(ran.out)["pictures"]
+    assert pictures["setup"]["backend"] == "onnxruntime"
+    assert pictures["ratios"]["worker_over_ceiling"]["median"] > 0

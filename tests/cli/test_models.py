@@ -17,8 +17,10 @@ from pipeline.artifact.keys import SigningKey
 from pipeline.artifact.manifest import MODEL_FILE
 from pipeline.artifact.registry import Registry
 from pipeline.cli.models import app
+from pipeline.cores import usable_cores
+from pipeline.engine.laps import KeptRaces, Lap, Raced, Runner
 from pipeline.errors import ArtifactRefused, ConfigError
-from tests.artifacts import publish_tiny, tiny_draft
+from tests.artifacts import publish_tiny, tiny_draft, tiny_onnx_bytes, with_onnx
 
 
 @pytest.fixture
@@ -287,3 +289,67 @@ def test_its_help_imports_neither_torch_nor_opencv() -> None:
         cwd=Path(__file__).parents[2],
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_show_and_verify_know_a_versions_other_formats(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = registry.publish(with_onnx(tiny_draft())).formats["onnx"]
+    shown = _json(registry, "show", "tiny")
+    assert shown["formats"] == {"onnx": {"sha256": file.sha256, "size_bytes": file.size_bytes}}
+    assert shown["race"] == []
+    table = _run(registry, "show", "tiny", columns=80)
+    assert file.sha256 in table
+    assert "frames a second" not in table
+    assert _json(registry, "verify", "tiny")["backends"] == ["torchscript", "onnxruntime"]
+    assert "by torchscript and onnxruntime" in _run(registry, "verify", "tiny")
+    assert _json(registry, "verify", "tiny@1")["backends"] == ["torchscript"]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [(b"junk", "sha256"), (None, "has no model.onnx"), (b"", "0 bytes")]
+)
+def test_verify_refuses_another_onnx_file(
+    registry: Registry, content: bytes | None, says: str
+) -> None:
+    size = registry.publish(with_onnx(tiny_draft())).formats["onnx"].size_bytes
+    path = Path(registry.url) / "tiny" / "4" / "model.onnx"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content.ljust(size) if content else content)
+    with pytest.raises(ArtifactRefused, match=says):
+        _run(registry, "verify", "tiny")
+
+
+def test_verify_refuses_an_onnx_file_that_counts_otherwise(registry: Registry) -> None:
+    registry.publish(with_onnx(tiny_draft(), tiny_onnx_bytes(bias=0.5)))
+    with pytest.raises(ArtifactRefused, match="off, expected at most"):
+        _run(registry, "verify", "tiny")
+
+
+def test_show_has_what_a_race_gave_here(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    manifest = registry.publish(with_onnx(tiny_draft()))
+    laps = (
+        Lap(Runner("torchscript", 1), {1: 0.001, 32: 0.008}),
+        Lap(Runner("torchscript", 2), {1: 0.002}),
+        Lap(Runner("onnxruntime", 1), {1: 0.0005, 32: 0.004}),
+    )
+    KeptRaces.usual().keep(manifest, usable_cores(), Raced((1, 32), 3, laps))
+    race = _json(registry, "show", "tiny")["race"]
+    assert race[2] == {
+        "backend": "onnxruntime",
+        "threads": 1,
+        "batch_ms": {"1": 0.5, "32": 4.0},
+        "problem": "",
+    }
+    lines = _run(registry, "show", "tiny").split("in batches of\n")[1].splitlines()
+    assert [line.split() for line in lines] == [
+        ["1", "32"],
+        ["torchscript,", "1", "thread", "1000", "4000"],
+        ["torchscript,", "2", "threads", "500", "-"],
+        ["onnxruntime,", "1", "thread", "2000", "8000", "auto", "takes", "it"],
+    ]

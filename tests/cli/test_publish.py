@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -17,6 +18,8 @@ from torch import nn
 from typer.testing import CliRunner
 
 from pipeline.artifact.registry import Registry
+from pipeline.artifact.verify import check_golden
+from pipeline.engine.backends import load_backend
 from pipeline.errors import ConfigError
 from tests.unit.trainer.networks_of_users import FeatureMap, NotANumber, Scriptable
 from trainer.__main__ import app
@@ -188,3 +191,54 @@ def test_wrong_options_are_explained(tmp_path: Path, options: list[str], says: s
     ran = CliRunner().invoke(app, arguments)
     assert isinstance(ran.exception, ConfigError)
     assert says in str(ran.exception)
+
+
+def test_a_network_is_published_as_onnx_too(tmp_path: Path):
+    """A module of the user's own by torch.export, a TorchScript file by tracing."""
+    (tmp_path / "users_onnx_net.py").write_text(USERS_MODULE)
+    file = saved(Scriptable(), tmp_path / "own.pt")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        for version, what in enumerate(("users_onnx_net:make", file), 1):
+            options = ["--size", "16x16", "--formats", "torchscript,onnx"]
+            manifest = publish(tmp_path / "models", what, *options)
+            written = (tmp_path / "models" / "own" / str(version) / "model.onnx").read_bytes()
+            assert manifest["formats"]["onnx"] == {
+                "sha256": hashlib.sha256(written).hexdigest(),
+                "size_bytes": len(written),
+            }
+            artifact = Registry(str(tmp_path / "models")).read("own", version)
+            engine = load_backend("onnxruntime", artifact, "cpu")
+            check_golden(engine, artifact)
+            many_nhwc = np.repeat(artifact.golden.inputs_nhwc, 4, axis=0)
+            expected_nk = np.repeat(artifact.golden.logits_nk, 4, axis=0)
+            np.testing.assert_allclose(engine.score(many_nhwc), expected_nk, atol=1e-4)
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_without_formats_the_manifest_has_the_bytes_of_before(tmp_path: Path):
+    publish(tmp_path / "models", saved(Scriptable(), tmp_path / "own.pt"), "--size", "16x16")
+    folder = tmp_path / "models" / "own" / "1"
+    assert "formats" not in json.loads((folder / "manifest.json").read_bytes())
+    assert not (folder / "model.onnx").exists()
+
+
+def test_a_network_that_onnx_cannot_hold_is_not_published(tmp_path: Path):
+    class Unknown(nn.Module):
+        """ONNX has no such function."""
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.special.bessel_j0(images.mean(dim=(2, 3)))
+
+    file = saved(Unknown(), tmp_path / "own.pt")
+    with pytest.raises(ConfigError, match="can't be exported to ONNX"):
+        publish(tmp_path / "models", file, "--size", "16x16", "--formats", "onnx")
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("formats", ["onnx,magic", "pt"])
+def test_formats_that_nobody_knows_are_refused(tmp_path: Path, formats: str):
+    file = saved(Scriptable(), tmp_path / "own.pt")
+    with pytest.raises(ConfigError, match="expected torchscript or onnx"):
+        publish(tmp_path / "models", file, "--size", "16x16", "--formats", formats)

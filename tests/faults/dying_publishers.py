@@ -28,7 +28,7 @@ from pipeline.artifact.registry import Registry
 from pipeline.artifact.storage import Entry, Storage, open_storage
 from pipeline.preprocess import PreprocessSpec
 
-LAST_STEP = 14
+LAST_STEP = 15
 """More storage calls than a publish makes; the child that outlives them all exits by itself."""
 
 
@@ -43,6 +43,7 @@ def draft_of(size_bytes: int = 300_000) -> Draft:
         contract=Contract.of(("a", "b"), spec),
         exported_by="script",
         torch_version="none",
+        formats={"onnx": os.urandom(size_bytes)},
     )
 
 

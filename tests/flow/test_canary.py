@@ -11,7 +11,7 @@ from msgspec import structs
 
 from pipeline.clock import SystemClock
 from pipeline.config import ModelSettings
-from pipeline.engine import halving, loading
+from pipeline.engine import backends, halving
 from pipeline.engine.base import Engine, EngineOutOfMemory
 from pipeline.engine.torchscript import load_torchscript
 from pipeline.errors import EXIT_RESTART, RestartNeeded
@@ -256,7 +256,7 @@ def test_a_device_that_is_lost_to_it_ends_the_worker_for_its_supervisor(
         return Failing(load_torchscript(model, device), is_time, RestartNeeded("the device failed"))
 
     worker, summaries = trying(rig, is_bright)
-    monkeypatch.setattr(loading, "load_torchscript", load)
+    monkeypatch.setattr(backends, "load_torchscript", load)
     publish_tiny(rig.registry, bias=0.5)
     wait_until(lambda: by_canary(worker) > 100)
     is_time.set()
@@ -273,7 +273,7 @@ def test_frames_do_not_wait_for_memory_for_it_and_it_may_come_again(
         return Failing(load_torchscript(model, device), is_time, EngineOutOfMemory("no room"))
 
     worker, summaries = trying(rig, is_bright)
-    monkeypatch.setattr(loading, "load_torchscript", load)
+    monkeypatch.setattr(backends, "load_torchscript", load)
     monkeypatch.setattr(halving, "_ROOM_MAY_COME_S", (600.0,))
     publish_tiny(rig.registry, bias=0.5)
     wait_until(lambda: by_canary(worker) > 100)

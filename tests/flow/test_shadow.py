@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.artifact.artifact import Draft
 from pipeline.config import ModelSettings
-from pipeline.engine import loading
+from pipeline.engine import backends, loading
 from pipeline.engine.base import Engine
 from pipeline.types import BatchNhwc, LogitsNk
 from pipeline.worker import Worker
@@ -105,9 +105,9 @@ def test_a_version_that_is_only_slow_is_refused_and_may_come_again(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = shadowing(rig, shadow_share=1.0)
-    load = loading.load_torchscript
+    load = backends.load_torchscript
     monkeypatch.setattr(
-        loading, "load_torchscript", lambda model, device, _rest: Dawdling(load(model, device))
+        backends, "load_torchscript", lambda model, device, _rest: Dawdling(load(model, device))
     )
     publish_tiny(rig.registry, bias=0.5)
     wait_until(lambda: events(worker) == [("too_slow", 2)])

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from pipeline.artifact.artifact import Artifact
-from pipeline.engine import loading, refusals, stage
+from pipeline.engine import backends, loading, refusals, stage
 from pipeline.engine.base import Engine
 from pipeline.engine.halving import score_halving
 from pipeline.engine.torchscript import TorchScriptEngine, load_torchscript
@@ -206,6 +206,7 @@ def test_an_alias_that_goes_back_ends_what_is_made_ready(
     rig.registry.set_alias("tiny", "latest", 1)
     threading.Event().wait(0.5)  # the worker looks more often than that
     may_go_on.set()
+    wait_until(lambda: "warming" not in {thread.name for thread in threading.enumerate()})
     publish_tiny(rig.registry, "tiny", bias=0.6)
     wait_until(lambda: version_of(worker) == 3)
     wait_until(lambda: worker.summary().swaps == 1)
@@ -254,7 +255,7 @@ def resident(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(engines))
         return engine
 
-    monkeypatch.setattr(loading, "load_torchscript", load)
+    monkeypatch.setattr(backends, "load_torchscript", load)
     return counts
 
 
@@ -331,6 +332,6 @@ def test_a_device_that_is_lost_with_a_candidate_ends_the_worker_for_its_supervis
     worker = endless(rig)
     summaries = rig.start(worker)
     wait_until(lambda: worker.summary().scored > 10)
-    monkeypatch.setattr(loading, "load_torchscript", lose)
+    monkeypatch.setattr(backends, "load_torchscript", lose)
     publish_tiny(rig.registry, "tiny", bias=0.5)
     assert rig.finish(summaries).exit_code == EXIT_RESTART

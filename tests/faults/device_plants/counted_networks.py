@@ -6,11 +6,11 @@ import sys
 import weakref
 from collections.abc import Callable
 
-from pipeline.engine import loading
+from pipeline.engine import backends
 from pipeline.engine.torchscript import TorchScriptEngine
 from tests.faults.planted import replace
 
-_real = loading.load_torchscript
+_real = backends.load_torchscript
 _engines: weakref.WeakSet[TorchScriptEngine] = weakref.WeakSet()
 
 
@@ -22,4 +22,4 @@ def _load(model: bytes, device: str, rest: Callable[[], None]) -> TorchScriptEng
 
 
 def plant() -> None:
-    replace(loading, "load_torchscript", _load)
+    replace(backends, "load_torchscript", _load)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx import ModelProto, TensorProto
 
 from pipeline.artifact.artifact import Artifact, Golden
 from pipeline.artifact.registry import Registry
@@ -27,9 +28,19 @@ from pipeline.errors import ArtifactRefused, StopRequested
 from pipeline.probe import client
 from pipeline.probe.client import Probe
 from pipeline.probe.wire import MOST_REPLY_BYTES, Reply
-from tests.artifacts import Hungry, make_manifest_agree, publish_tiny, tiny_draft
+from pipeline.types import Backend
+from tests.artifacts import (
+    Hungry,
+    make_manifest_agree,
+    publish_tiny,
+    tiny_draft,
+    tiny_onnx_bytes,
+    with_onnx,
+)
 from tests.networks import Endless, Writing, WritingAtLoad, draft_of
 from tests.support import wait_until
+
+BOTH: tuple[Backend, ...] = ("torchscript", "onnxruntime")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,39 @@ def test_a_network_that_writes_files_is_refused_and_writes_none(
     registry.publish(draft_of(kind(str(canary))))
     assert refusal(probe, registry.read("tiny", 1)).reason == "forbidden"
     assert not canary.exists()
+
+
+def test_a_candidate_is_run_by_the_backend_that_will_run_it(
+    probe: Probe, registry: Registry
+) -> None:
+    """Its ONNX file, when that is what the worker runs; its TorchScript file doesn't matter then,
+    nor the other way round."""
+    good = registry.read("tiny", registry.publish(with_onnx(tiny_draft())).version)
+    for backend in BOTH:
+        probe.check(good, backend=backend)
+    draft = with_onnx(tiny_draft(), tiny_onnx_bytes(bias=0.5))
+    wrong = registry.read("tiny", registry.publish(draft).version)
+    probe.check(wrong)
+    with pytest.raises(ArtifactRefused, match=r"a logit is 1 off") as refused:
+        probe.check(wrong, backend="onnxruntime")
+    assert refused.value.reason == "wrong_on_golden"
+    probe.check(good, backend="onnxruntime")
+
+
+def test_an_onnx_file_that_is_none_or_wants_other_files_is_refused(
+    probe: Probe, registry: Registry, tmp_path: Path
+) -> None:
+    elsewhere = ModelProto.FromString(tiny_onnx_bytes())
+    tensor = elsewhere.graph.initializer[3]
+    (tmp_path / "steps").write_bytes(tensor.raw_data)
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=str(tmp_path / "steps"))
+    for model, reason in ((b"junk", "corrupt"), (elsewhere.SerializeToString(), "forbidden")):
+        version = registry.publish(with_onnx(tiny_draft(), model)).version
+        with pytest.raises(ArtifactRefused) as refused:
+            probe.check(registry.read("tiny", version), backend="onnxruntime")
+        assert refused.value.reason == reason
 
 
 BLIND = """
