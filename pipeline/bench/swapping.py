@@ -20,6 +20,7 @@ from pipeline.bench.stream import PacedPictures
 from pipeline.clock import SystemClock
 from pipeline.config import Settings
 from pipeline.errors import StageFailed
+from pipeline.probe.client import KEPT_S
 from pipeline.sink.snapshot import SwapRow
 from pipeline.worker import Worker
 
@@ -27,7 +28,7 @@ _AFTER_S = 0.1
 """Added to a swap: frames that came right after it may still wait behind those of it."""
 
 _LONGEST_CALM_S = 10.0
-"""After a swap for which the probe had to start: in a longer calm it would end again."""
+"""Where the probe is to be there still for the next swap: in two longer ones it would end."""
 
 _WITHIN_S = 1800.0
 """Longer than any of the networks takes on two cores, with all that the probe may rest."""
@@ -154,7 +155,9 @@ class _Mover:
                 if number % _SWAPS_A_PACE == 0:
                     self._find_pace(plan)
                 self.ended.wait(plan.apart_s)
-                calm_s = min(took_s + _AFTER_S, _LONGEST_CALM_S)
+                calm_s = took_s + _AFTER_S
+                if plan.apart_s < KEPT_S:
+                    calm_s = min(calm_s, _LONGEST_CALM_S)
                 before, calm = self._calm(calm_s), self._calm(calm_s)
                 began_at = time.time()
                 took_s = self._swap(number + 2)

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _START_WITHIN_S = 120.0
 """torch takes seconds to import, and on a busy machine at a low priority many of them."""
 
-_KEPT_S = 60.0
+KEPT_S = 60.0
 """After a candidate, for the next one: it has some 600 MB resident, and takes seconds of CPU to
 start."""
 
@@ -118,7 +118,7 @@ class Probe:
 
     def rest(self) -> None:
         """Lets the process go if it had nothing to do for a while."""
-        if self._clock.monotonic() - self._used_mono_s > _KEPT_S:
+        if self._clock.monotonic() - self._used_mono_s > KEPT_S:
             self.close()
 
     def close(self) -> None:
