@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -113,25 +112,6 @@ def test_a_quick_network_is_warmed_for_larger_batches(
     plan = BucketPlan.of(0, max_wait_s)
     model = Loader("cpu", plan, SystemClock()).load(registry.read("tiny", 1), epoch=1)
     assert model.most_frames == most
-
-
-def test_two_engines_score_side_by_side() -> None:
-    engines = [load_torchscript(tiny_model_bytes(bias=bias), "cpu") for bias in (0.0, 0.5)]
-    batch_nhwc = golden_inputs(count=8)
-    wrong: list[int] = []
-
-    def score(which: int) -> None:
-        for _ in range(50):
-            got_nk = engines[which].score(batch_nhwc)
-            if np.abs(got_nk - expected_logits(batch_nhwc, bias=which / 2)).max() > 1e-4:
-                wrong.append(which)
-
-    threads = [threading.Thread(target=score, args=(which,)) for which in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not wrong
 
 
 class SmallEngine:
