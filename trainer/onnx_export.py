@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
@@ -19,7 +18,7 @@ from pipeline.engine.onnxruntime_engine import load_onnxruntime
 from pipeline.errors import ArtifactRefused, ConfigError
 from pipeline.types import BatchNhwc, LogitsNk
 from trainer.compare import check_equal
-from trainer.torchscript import NETWORK_ERRORS, load_torchscript
+from trainer.torchscript import NETWORK_ERRORS, load_torchscript, quietly
 
 _INPUT, _OUTPUT = "images", "logits"
 _OPSET = 18
@@ -42,7 +41,7 @@ def export_onnx(served: nn.Module, model: bytes, batch_nhwc: Tensor) -> bytes:
     )
     for way, export in ways:
         try:
-            with _quietly():
+            with _silently():
                 made = export()
             score = load_onnxruntime(made, threads=1).score
             check_equal(served, partial(_scored, score), batch_nhwc)
@@ -98,13 +97,12 @@ def _converted(model: bytes, batch_nhwc: Tensor) -> bytes:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def _silently() -> Iterator[None]:
     """Without what torch warns of and logs: what comes of it is compared."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quietly():
             yield
     finally:
         logging.disable(before)

@@ -70,7 +70,7 @@ def compile_network(served: nn.Module, batch_nhwc: Tensor) -> Compiled:
 
 
 def _compiled(served: nn.Module, batch_nhwc: Tensor, way: ExportedBy) -> torch.jit.ScriptModule:
-    with _quietly(), torch.no_grad():
+    with quietly(), torch.no_grad():
         if way == "script":
             compiled = torch.jit.script(served)
         else:
@@ -80,7 +80,7 @@ def _compiled(served: nn.Module, batch_nhwc: Tensor, way: ExportedBy) -> torch.j
 
 def _saved(compiled: torch.jit.ScriptModule) -> bytes:
     buffer = io.BytesIO()
-    with _quietly():
+    with quietly():
         torch.jit.save(compiled, buffer)
     return buffer.getvalue()
 
@@ -91,12 +91,12 @@ def load_torchscript(model: bytes) -> torch.jit.ScriptModule:
     Raises:
         RuntimeError: it isn't one.
     """
-    with _quietly():
+    with quietly():
         return torch.jit.load(io.BytesIO(model), map_location="cpu")
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without warnings: torch.jit's deprecation is known (docs/decisions), and what tracing warns
     of, sizes that become constants, is checked with other batch sizes."""
     with warnings.catch_warnings():

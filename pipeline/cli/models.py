@@ -94,11 +94,11 @@ def verify(
 
     It is loaded on the CPU, in a process that can do nothing but compute.
     """
-    from pipeline.probe.verified import tried_backends
+    from pipeline.engine.backends import installed_backends
 
     there = open_registry(registry, trusted_key or [])
     name, version = resolve(there, model)
-    backends = tried_backends(there.manifest(name, version))
+    backends = installed_backends(there.manifest(name, version))
     artifact = verified(there, name, version, backends)
     manifest = artifact.manifest
     vectors = len(artifact.golden.inputs_nhwc)

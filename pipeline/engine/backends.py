@@ -66,6 +66,11 @@ def backends_of(manifest: Manifest) -> list[Backend]:
     return ["torchscript", *(each for each, what in FORMAT_OF.items() if what in manifest.formats)]
 
 
+def installed_backends(manifest: Manifest) -> list[Backend]:
+    """Those of a version's backends that are installed here, TorchScript first."""
+    return [each for each in backends_of(manifest) if is_installed(each)]
+
+
 def digest_of(manifest: Manifest, backend: Backend) -> str:
     """The sha256 of the file that it runs, where there is one: what a result names, as that is what
     computed it. Else that of ``model.pt``."""

@@ -10,7 +10,7 @@ from pipeline.artifact.artifact import Artifact
 from pipeline.artifact.manifest import Manifest
 from pipeline.config import Settings
 from pipeline.cores import default_decode_threads, usable_cores
-from pipeline.engine.backends import backends_of, is_installed
+from pipeline.engine.backends import installed_backends
 from pipeline.engine.device import use_threads
 from pipeline.engine.laps import KeptRaces, Raced, fastest, runners_of
 from pipeline.engine.loading import Loader
@@ -26,8 +26,7 @@ def candidates(loader: Loader, manifest: Manifest) -> list[Backend]:
     file of it and compute on the device; TorchScript first."""
     if not loader.is_auto:
         return [loader.backend]
-    there = backends_of(manifest) if loader.device == "cpu" else backends_of(manifest)[:1]
-    return [each for each in there if is_installed(each)]
+    return installed_backends(manifest) if loader.device == "cpu" else ["torchscript"]
 
 
 def probed(backends: Sequence[Backend], check: Callable[[Backend], None]) -> list[Backend]:

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime as ort
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
+from pipeline.engine.device import reason_of
 from pipeline.engine.gentle import at_once
 from pipeline.engine.onnx_graph import check_graph
 from pipeline.errors import ArtifactRefused
@@ -58,7 +59,7 @@ class OnnxRuntimeEngine:
         except _ERRORS as cause:
             if _has_no_room(cause):
                 raise EngineOutOfMemory(f"no room for a batch of {len(batch_nhwc)}") from cause
-            raise EngineFailed(_reason_of(cause)) from cause
+            raise EngineFailed(reason_of(cause)) from cause
         return np.asarray(logits_nk, np.float32)
 
     def close(self) -> None:
@@ -92,7 +93,7 @@ def load_onnxruntime(
         if _has_no_room(cause):
             raise no_room(f"{len(model) >> 20} MiB of network", "cpu") from cause
         raise _corrupt(
-            f"ONNX Runtime {ort.__version__} can't load it: {_reason_of(cause)}"
+            f"ONNX Runtime {ort.__version__} can't load it: {reason_of(cause)}"
         ) from cause
     takes = [each.type for each in session.get_inputs()]
     gives = [each.type for each in session.get_outputs()]
@@ -103,11 +104,6 @@ def load_onnxruntime(
 
 def _corrupt(problem: str) -> ArtifactRefused:
     return ArtifactRefused("corrupt", f"model.onnx: {problem}; publish the model again")
-
-
-def _reason_of(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 def _has_no_room(error: BaseException) -> bool:

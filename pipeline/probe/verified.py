@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from pipeline.artifact.artifact import Artifact
-from pipeline.artifact.manifest import Manifest
 from pipeline.artifact.registry import Registry
 from pipeline.clock import SystemClock
-from pipeline.engine.backends import backends_of, is_installed
 from pipeline.probe.client import Probe
 from pipeline.types import Backend
 
@@ -22,11 +20,6 @@ def patient_probe() -> Iterator[Probe]:
     the block ends."""
     with closing(Probe(SystemClock(), _WITHIN_S)) as probe:
         yield probe
-
-
-def tried_backends(manifest: Manifest) -> list[Backend]:
-    """Those of a version's backends that are installed here."""
-    return [each for each in backends_of(manifest) if is_installed(each)]
 
 
 def read_verified(
