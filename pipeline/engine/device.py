@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import threading
 
 import torch
 
@@ -19,6 +20,8 @@ _NO_ROOM = (
 )
 """What CUDA's and the CPU's allocators, cuBLAS and cuDNN say of it, in lower case. The last is what
 cuBLAS says where it finds no memory to begin with."""
+
+_heeding = threading.local()
 
 _INTERPRETED = "The following operation failed in the TorchScript interpreter"
 _RAISED = re.compile(r"^[\w.]*(?:Error|Exception): ", re.MULTILINE)
@@ -49,6 +52,14 @@ def choose_device(wanted: str) -> str:
 def use_threads(threads: int) -> None:
     """Sets how many threads torch may use for one forward pass, for the whole process."""
     torch.set_num_threads(threads)
+
+
+def heed_threads() -> None:
+    """Has torch compute on the calling thread with as many threads as are set. OpenMP counts by
+    thread: on one that torch has split no work on yet, oneDNN takes as many as there are cores
+    (docs/measurements.md)."""
+    if not hasattr(_heeding, "threads"):
+        _heeding.threads = torch.get_num_threads()  # sets it, too
 
 
 def allocate_batch(shape_nhwc: tuple[int, int, int, int], device: str) -> BatchNhwc:

@@ -19,7 +19,13 @@ import numpy as np
 import torch
 
 from pipeline.engine.base import EngineFailed, EngineOutOfMemory, no_room
-from pipeline.engine.device import check_device, copies_of, has_no_room, reason_of
+from pipeline.engine.device import (
+    check_device,
+    copies_of,
+    has_no_room,
+    heed_threads,
+    reason_of,
+)
 from pipeline.engine.gentle import at_once
 from pipeline.engine.operators import forbidden_operator
 from pipeline.errors import ArtifactRefused
@@ -66,6 +72,7 @@ class TorchScriptEngine:
         """See ``Engine.score``."""
         if self._module is None:
             raise RuntimeError("the engine is closed")
+        heed_threads()
         try:
             with torch.inference_mode():
                 logits_nk = self._module(self._to_device(torch.from_numpy(batch_nhwc)))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import ctypes
 import io
+import os
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -45,6 +48,32 @@ def test_bytes_that_are_no_network_are_refused() -> None:
         with pytest.raises(ArtifactRefused) as refusal:
             load_torchscript(data, "cpu")
         assert refusal.value.reason == "corrupt"
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is one core")
+def test_a_thread_of_its_own_computes_with_as_many_threads_as_were_set() -> None:
+    """OpenMP counts by thread, and one that torch split no work on has all cores."""
+    [openmp] = {
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if "/torch/lib/libgomp" in line
+    }
+    engine = load_torchscript(tiny_model_bytes(), "cpu")
+    found: list[int] = []
+
+    def score() -> None:
+        engine.score(golden_inputs(count=1))
+        found.append(ctypes.CDLL(openmp).omp_get_max_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        thread = threading.Thread(target=score)
+        thread.start()
+        thread.join()
+    finally:
+        torch.set_num_threads(before)
+    assert found == [1]
 
 
 def test_an_error_of_the_network_is_told_from_others() -> None:
