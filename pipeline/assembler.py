@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from pipeline.batch import BatchPolicy, OpenBatch
+from pipeline.batch import BatchLimits, BatchPolicy, OpenBatch
 from pipeline.channel import ChannelClosed
 from pipeline.clock import Clock
 from pipeline.sample import Batch, Row, Sample, Slot
@@ -138,10 +139,12 @@ class Assembler:
                 self._infer_s = 0.8 * self._infer_s + 0.2 * infer_s
             self._free(self._slots[batch.slot])
 
-    def limit(self, capacity: int) -> None:
-        """Sets the most frames a batch may hold from now on, at most the slots' rows."""
+    def limit(self, capacity: int, goal: BatchLimits | None = None) -> None:
+        """Sets the most frames a batch may hold from now on, at most the slots' rows, and what the
+        policy is to keep for a goal besides."""
         with self._has_batch:
             self._capacity = min(capacity, len(self._slots[0].rows))
+            self._policy = replace(self._policy, goal=goal)
 
     def close(self) -> None:
         """Nothing more will be claimed: what is decoded is given out, then the end."""
@@ -187,7 +190,8 @@ class Assembler:
         return slot
 
     def _capacity_of(self, slot: Slot) -> int:
-        return min(self._capacity, len(slot.rows) - len(slot.given_up))
+        rows = min(self._capacity, len(slot.rows) - len(slot.given_up))
+        return self._policy.capacity(rows, self._waiting())
 
     def _view(self, slot: Slot) -> OpenBatch:
         return OpenBatch(

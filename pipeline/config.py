@@ -75,6 +75,14 @@ class BatchSettings(Section):
             "without live frames, while enough are waiting to fill it"
         ),
     )
+    slo_s: float = Field(
+        default=0.0,
+        ge=0,
+        description=(
+            "of 100 frames, 95 are to be scored within so many seconds of being decoded: batches "
+            "are as large, and wait as long, as that allows; 0: no such goal"
+        ),
+    )
 
 
 class EngineSettings(Section):

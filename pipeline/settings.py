@@ -37,6 +37,7 @@ OPTIONS: Mapping[str, str] = {
     "lifecycle.max_frames": "--max-frames",
     "batch.max_size": "--batch-size",
     "batch.max_wait_s": "--max-wait",
+    "batch.slo_s": "--slo",
     "sink.dead_letter": "--dead-letter",
     "log_level": "--log-level",
 }

@@ -18,6 +18,7 @@ from pipeline.credits import Credits
 from pipeline.decode import DecodePool
 from pipeline.engine.active import ActiveSlot
 from pipeline.engine.device import allocate_batch
+from pipeline.engine.slo import SloControl
 from pipeline.engine.stage import EngineStage
 from pipeline.errors import ConfigError, DeviceFull, RestartNeeded, StageFailed, StopRequested
 from pipeline.intake import Intake, Quota
@@ -202,6 +203,8 @@ class Worker:
         )
         engine = EngineStage(active, assembler, self._outcomes, sizes, self.metrics, self._clock)
         engine.max_age_s = min(max_ages_s, default=None)
+        if settings.batch.slo_s:
+            engine.slo = SloControl(settings.batch.slo_s)
         engine.on_batch = self.live.note_batch
         limits = ImageLimits(settings.decode.max_image_bytes, settings.decode.max_image_pixels)
         pool = DecodePool(spec, limits, self._clock, self._waiting, assembler, self._outcomes)

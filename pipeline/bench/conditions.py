@@ -89,6 +89,7 @@ def setup_json(scenario: Scenario) -> dict[str, Any]:
         "net": scenario.net,
         "device": scenario.device,
         "backend": scenario.backend,
+        "slo_s": scenario.slo_s,
         "gpu": gpu_name(scenario.device),
         "sample": [scenario.spec.width, scenario.spec.height],
         "picture": [*PICTURE_WH, scenario.quality, round(scenario.mean_bytes)],

@@ -9,19 +9,23 @@ from pathlib import Path
 from pipeline.bench.baselines import bare_frame_s
 from pipeline.bench.rounds import AGES, percentile, rotated
 from pipeline.bench.scenario import Scenario, threads_as_before
-from pipeline.bench.stream import PacedPictures
+from pipeline.bench.stream import NAME, PacedPictures
 from pipeline.bench.subject import run_worker, scored_ages_s
 from pipeline.clock import SystemClock
 from pipeline.errors import StageFailed
 
 SHARES = (0.3, 0.5, 0.7, 0.9)
 HALF, MANY, CAMERAS, OVERLOAD = "load_50", "load_50_of_64_streams", "cameras", "overload"
+QUIET, BESIDE_HOT = "quiet", "quiet_beside_hot"
 MAX_AGE_S = 0.5
 CAMERA_FPS = 25.0
 
 _MANY_STREAMS = 64
 _CAMERAS = 8
 _TIMES = 3.0
+_HOT_TIMES = 50
+_BEYOND = 1.2
+"""The hot stream alone is as much as the worker can, and all of them are more."""
 _FULL = "full_speed"
 _LEAST_FRAMES = 20
 _BARE_FRAMES = 100
@@ -29,19 +33,21 @@ _BARE_FRAMES = 100
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What comes in: ``fps`` frames a second in all, None as fast as they are taken. With
-    ``max_age_s`` the streams are live: too much is shed, and not queued."""
+    """What comes in: ``fps`` frames a second in all, None as fast as they are taken, of ``streams``
+    in turn. With ``max_age_s`` the streams are live: too much is shed, and not queued. Ages are
+    those of ``watched`` streams, of all where none is named."""
 
     name: str
     fps: float | None
-    streams: int = 1
+    streams: tuple[str, ...] = (NAME,)
     max_age_s: float | None = None
+    watched: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class AtLevel:
     """A run at one. ``age_s`` has quantiles of scored frames' ages from when they were due, by the
-    shares of ``AGES``."""
+    shares of ``AGES``; ``scored`` and ``shed`` are of all streams."""
 
     level: Level
     given: int
@@ -80,12 +86,31 @@ class LoadRound:
 def levels_of(full_fps: float) -> tuple[Level, ...]:
     """The levels for a worker that scores so many frames a second."""
     beyond = _TIMES * full_fps
+    quiet = _streams(_CAMERAS)
+    with_hot = _beside_hot(quiet)
+    fps_each = _BEYOND * full_fps / len(with_hot)
     return (
         *(Level(f"load_{share * 100:.0f}", share * full_fps) for share in SHARES),
-        Level(MANY, 0.5 * full_fps, _MANY_STREAMS),
-        Level(CAMERAS, _CAMERAS * CAMERA_FPS, _CAMERAS, MAX_AGE_S),
-        Level(OVERLOAD, beyond, max(1, round(beyond / CAMERA_FPS)), MAX_AGE_S),
+        Level(MANY, 0.5 * full_fps, _streams(_MANY_STREAMS)),
+        Level(CAMERAS, _CAMERAS * CAMERA_FPS, quiet, MAX_AGE_S),
+        Level(OVERLOAD, beyond, _streams(max(1, round(beyond / CAMERA_FPS))), MAX_AGE_S),
+        Level(QUIET, fps_each * len(quiet), quiet, MAX_AGE_S),
+        Level(BESIDE_HOT, fps_each * len(with_hot), with_hot, MAX_AGE_S, frozenset(quiet)),
     )
+
+
+def _streams(count: int) -> tuple[str, ...]:
+    return tuple(f"{NAME}-{each}" for each in range(count))
+
+
+def _beside_hot(quiet: tuple[str, ...]) -> tuple[str, ...]:
+    """A frame of each, and evenly between them fifty of one more."""
+    hot = f"{NAME}-hot"
+    before = [_HOT_TIMES * place // len(quiet) for place in range(len(quiet) + 1)]
+    turns: list[str] = []
+    for place, stream in enumerate(quiet):
+        turns += [stream, *[hot] * (before[place + 1] - before[place])]
+    return tuple(turns)
 
 
 def runs_in_all(rounds: int) -> int:
@@ -136,10 +161,17 @@ def _at(scenario: Scenario, level: Level, count: int) -> AtLevel:
         max_age_s=level.max_age_s,
     )
     _, summary, cpu_s = run_worker(scenario, stream, f"jsonl:{rows}")
-    ages_s = scored_ages_s(rows)
+    by_stream = scored_ages_s(rows)
+    ages_s = [
+        age_s
+        for stream, ages in by_stream.items()
+        if not level.watched or stream in level.watched
+        for age_s in ages
+    ]
     if summary.error is not None or not ages_s:
         raise StageFailed(
             f"nothing can be said of {level.name}: {summary.error or 'no frame was scored'}"
         )
     age_s = {share: percentile(ages_s, share) for share in AGES}
-    return AtLevel(level, count, len(ages_s), summary.shed, summary.duration_s, cpu_s, age_s)
+    scored = sum(map(len, by_stream.values()))
+    return AtLevel(level, count, scored, summary.shed, summary.duration_s, cpu_s, age_s)

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import torch
 
-from pipeline.config import DecodeSettings, EngineSettings, ModelSettings, ServerSettings, Settings
+from pipeline.config import (
+    BatchSettings,
+    DecodeSettings,
+    EngineSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+)
 from pipeline.cores import default_decode_threads, default_torch_threads
 from pipeline.digits import Scene
 from pipeline.opencv import cv2
@@ -38,7 +45,7 @@ class Machine:
 class Scenario:
     """One benchmark. ``network``, called ``net``, is the eager one on ``device``, uint8 NHWC to
     logits; ``model`` names its compiled artifact, with the version, in ``registry``, which
-    ``backend`` runs. ``folder`` is for results files."""
+    ``backend`` runs, for ``slo_s`` if that isn't 0. ``folder`` is for results files."""
 
     pictures: tuple[bytes, ...]
     quality: int
@@ -54,6 +61,7 @@ class Scenario:
     frames: int
     rounds: int
     backend: Backend
+    slo_s: float = 0.0
 
     @property
     def decode_threads(self) -> int:
@@ -75,6 +83,7 @@ class Scenario:
         return Settings(
             sinks=(sink,),
             model=ModelSettings(name=self.model, registry=self.registry),
+            batch=BatchSettings(slo_s=self.slo_s),
             engine=EngineSettings(device=self.device, backend=self.backend),
             decode=DecodeSettings(threads=self.decode_threads),
             server=ServerSettings(enabled=False),

@@ -18,7 +18,8 @@ class PacedPictures:
     due: a camera that doesn't wait. Late frames are given too, with the age that they have. Where
     ``fps`` is None frames are always there.
 
-    Of several ``streams`` each gives one frame after the other. With ``max_age_s`` they are live.
+    Frames are of ``streams`` in turn, over and over: one that is named more often gives more of
+    them. With ``max_age_s`` they are live.
 
     See ``Source``. Owned by: one intake thread; ``fps`` may be set by any thread.
     """
@@ -30,14 +31,14 @@ class PacedPictures:
         fps: float | None,
         clock: Clock,
         *,
-        streams: int = 1,
+        streams: Sequence[str] = (NAME,),
         max_age_s: float | None = None,
     ) -> None:
         self._pictures = pictures
         self._count = count
         self.fps = fps
         self._clock = clock
-        self._streams = [NAME] if streams == 1 else [f"{NAME}-{each}" for each in range(streams)]
+        self._streams = streams
         self._max_age_s = max_age_s
         self._next = 0
         self._begin(fps)

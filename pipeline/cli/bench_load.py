@@ -27,6 +27,10 @@ def bench_load(
     frames: Annotated[
         int, typer.Option(min=20, help="Frames to find out the full speed with, in each round.")
     ] = 4000,
+    slo: Annotated[
+        float,
+        typer.Option(min=0.0, help="The worker's `batch.slo_s`, in seconds; 0: no goal."),
+    ] = 0.0,
     quality: Quality = 85,
     net: Net = "reference-cnn",
     device: Device = "auto",
@@ -41,6 +45,7 @@ def bench_load(
     cameras, the streams are live: what is too much is shed, and counted.
     """
     import tempfile
+    from dataclasses import replace
 
     from pipeline.bench.conditions import load_1m
     from pipeline.bench.load_report import make_report, tables
@@ -57,6 +62,7 @@ def bench_load(
             device=device,
             backend=backend.value,
         )
+        scenario = replace(scenario, slo_s=slo)
         with Progress(runs_in_all(rounds)) as progress:
             measured = measure_loads(scenario, seconds, progress.tell)
         report = make_report(scenario, measured, load_before)

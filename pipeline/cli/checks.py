@@ -284,6 +284,7 @@ def _plan(settings: Settings, would_run: dict[str, object]) -> None:
         "decode_threads": settings.decode.threads or default_decode_threads(usable_cores()),
         "threads": torch_threads(settings),
         "max_wait_s": settings.batch.max_wait_s,
+        "slo_s": settings.batch.slo_s,
         "in_flight_frames": settings.intake.max_frames,
         "in_flight_bytes": settings.intake.max_bytes,
         "drain_timeout_s": settings.lifecycle.drain_timeout_s,

@@ -112,6 +112,14 @@ def worker_options(
             help="Longest wait of a batch's oldest frame for company. [default: 20ms]",
         ),
     ] = None,
+    slo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="So soon after they are decoded 95 % of frames are to be scored. [default: 0, "
+            "no goal]",
+        ),
+    ] = None,
     dead_letter: Annotated[
         str | None,
         typer.Option(
@@ -156,6 +164,7 @@ def _merge(said: Mapping[str, Any]) -> Effective:
         "lifecycle.max_frames": said["max_frames"],
         "batch.max_size": said["batch_size"],
         "batch.max_wait_s": _seconds("--max-wait", said["max_wait"]),
+        "batch.slo_s": _seconds("--slo", said["slo"]),
         "sink.dead_letter": said["dead_letter"],
         "log_level": said["log_level"],
     }

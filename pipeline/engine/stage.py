@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from pipeline.assembler import Assembler
-from pipeline.batch import bucket_for, live_capacity
+from pipeline.batch import BatchLimits, bucket_for, live_capacity
 from pipeline.channel import Channel, ChannelClosed
 from pipeline.clock import Clock
 from pipeline.engine.active import ActiveModel, ActiveSlot
@@ -22,6 +22,7 @@ from pipeline.engine.halving import refuse_at_once, score_halving
 from pipeline.engine.health import OutputHealth
 from pipeline.engine.pause import TurnTimes
 from pipeline.engine.scoring import answers_of
+from pipeline.engine.slo import SloControl
 from pipeline.engine.trial import Trial
 from pipeline.metrics import Metrics
 from pipeline.sample import Batch, Sample
@@ -54,7 +55,8 @@ class EngineStage:
     """Scores one batch after the other. Owned by: the engine thread.
 
     ``sizes`` are the buckets that fit the assembler's slots; ``max_age_s`` is the tightest deadline
-    of the live sources, or None. ``trial`` is that of a candidate, while there is one.
+    of the live sources, or None; ``slo`` keeps a goal, if there is one. ``trial`` is that of a
+    candidate, while there is one.
     """
 
     def __init__(
@@ -83,8 +85,10 @@ class EngineStage:
         self.trial: Trial | None = None
         self.drift: DriftWatch | None = None
         self.max_age_s: float | None = None
+        self.slo: SloControl | None = None
         self.on_batch: Callable[[int], None] | None = None
         self._limited_for_epoch = 0
+        self._goal: BatchLimits | None = None
         self.begun = threading.Event()
 
     def run(self) -> None:
@@ -136,6 +140,8 @@ class EngineStage:
             # After the time was taken, and before the rows belong to other frames.
             self.drift.offer(model, batch.rows_nhwc, answered.logits_nk, answered.fresh)
         self._observe(batch, outcomes, started)
+        if ran:
+            self._follow_goal(batch, started + taken_s)
         self._assembler.recycle(batch, taken_s if ran else None)
         self._outcomes.put(outcomes)
 
@@ -145,9 +151,20 @@ class EngineStage:
             return
         self._limited_for_epoch = model.identity.epoch
         if self.max_age_s is None:
-            self._assembler.limit(model.most_frames)
+            most_frames = model.most_frames
         else:
-            self._assembler.limit(live_capacity(model.infer_s, self.max_age_s))
+            most_frames = live_capacity(model.infer_s, self.max_age_s)
+        self._goal = None if self.slo is None else self.slo.limits(model.infer_s)
+        self._assembler.limit(most_frames, self._goal)
+
+    def _follow_goal(self, batch: Batch, scored_mono_s: float) -> None:
+        """Hears how long frames took, but for batches that are larger as a queue was waiting."""
+        if self.slo is None or self._goal is None or len(batch.samples) > self._goal.most_frames:
+            return
+        if self.slo.note(
+            [scored_mono_s - each.decoded_mono_s for each in batch.samples], scored_mono_s
+        ):
+            self._limited_for_epoch = 0  # the next batch begins with new limits
 
     def _score(
         self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float

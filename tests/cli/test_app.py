@@ -158,7 +158,7 @@ def test_settings_are_shown_with_their_origin_as_json(tmp_path: Path) -> None:
     file.write_text("[batch]\nmax_size = 4\n")
     ran = headrace(
         *("config", "--json", "-c", str(file), "--max-frames", "7", "--no-server"),
-        *("--source", "rtsp://me:secret@cam/live", "--max-wait", "5ms"),
+        *("--source", "rtsp://me:secret@cam/live", "--max-wait", "5ms", "--slo", "0.1s"),
         env={"HEADRACE_ENGINE__THREADS": "3"},
     )
     assert ran.code == 0
@@ -168,6 +168,7 @@ def test_settings_are_shown_with_their_origin_as_json(tmp_path: Path) -> None:
     assert shown["engine.threads"] == {"value": 3, "from": "HEADRACE_ENGINE__THREADS"}
     assert shown["server.enabled"] == {"value": False, "from": "--no-server"}
     assert shown["batch.max_wait_s"] == {"value": 0.005, "from": "--max-wait"}
+    assert shown["batch.slo_s"] == {"value": 0.1, "from": "--slo"}
     assert shown["sources"] == {"value": ["rtsp://***@cam/live"], "from": "--source"}
     assert shown["server.port"] == {"value": 8080, "from": "default"}
 

@@ -185,10 +185,11 @@ def test_each_level_of_load_has_its_ages_and_no_frame_is_without_an_outcome(
     assert all(_is_spread(value) for value in report["ratios"].values())
     assert report["ratios"]["p99_at_half_load_over_bare"]["goal"] == 2.0
     assert report["ratios"]["p99_in_overload_over_max_age"]["goal"] == 1.0
+    assert report["ratios"]["p99_beside_hot_over_quiet"]["goal"] == 2.0
     assert report["unaccounted"] == 0
     assert list(report["levels"]) == [
         *("load_30", "load_50", "load_70", "load_90"),
-        *("load_50_of_64_streams", "cameras", "overload"),
+        *("load_50_of_64_streams", "cameras", "overload", "quiet", "quiet_beside_hot"),
     ]
     for level in report["levels"].values():
         assert 0 < level["scored"] <= level["given"] == level["scored"] + level["shed"]

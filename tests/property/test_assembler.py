@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.assembler import Assembler
-from pipeline.batch import BatchPolicy
+from pipeline.batch import BatchLimits, BatchPolicy
 from pipeline.channel import ChannelClosed
 from pipeline.clock import ManualClock
 from pipeline.sample import Batch, Row, Sample
@@ -108,9 +108,9 @@ class AssemblerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(capacity=st.integers(1, 3))
-    def limit(self, capacity: int) -> None:
-        self.assembler.limit(capacity)
+    @rule(capacity=st.integers(1, 3), soon=st.none() | st.integers(1, 3))
+    def limit(self, capacity: int, soon: int | None) -> None:
+        self.assembler.limit(capacity, None if soon is None else BatchLimits(soon, 0.1))
 
     @invariant()
     def an_engine_that_waits_gets_what_is_decoded(self) -> None:

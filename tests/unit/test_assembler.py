@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.assembler import Assembler
-from pipeline.batch import BatchPolicy
+from pipeline.batch import BatchLimits, BatchPolicy
 from pipeline.channel import ChannelClosed
 from pipeline.clock import Clock, ManualClock, SystemClock
 from pipeline.sample import Batch, Row, Sample
@@ -183,6 +183,27 @@ def test_the_limit_of_a_batch_may_be_lowered() -> None:
         bench.decode(frame(k))
     assert offsets(bench.assembler.next_batch()) == [0, 1]
     assert offsets(bench.assembler.next_batch()) == [2, 3]
+
+
+def test_the_wait_of_a_batch_may_be_shortened() -> None:
+    bench = Bench(max_wait_s=100)
+    bench.waiting = 1
+    bench.assembler.limit(4, BatchLimits(most_frames=4, most_wait_s=0.5))
+    bench.decode(frame(0))
+    bench.manual.advance(0.6)
+    assert bench.assembler.next_batch().closed_by == "age"
+
+
+def test_a_backlog_fills_batches_that_a_goal_keeps_small() -> None:
+    bench = Bench(size=4, slots=4)
+    bench.assembler.limit(4, BatchLimits(most_frames=2, most_wait_s=0.5))
+    for k in range(4):
+        bench.decode(frame(k))
+    assert [len(offsets(bench.assembler.next_batch())) for _ in range(2)] == [2, 2]
+    bench.waiting = 4
+    for k in range(4, 8):
+        bench.decode(frame(k))
+    assert offsets(bench.assembler.next_batch()) == [4, 5, 6, 7]
 
 
 def test_closing_gives_out_what_is_decoded_and_then_the_end() -> None:

@@ -14,6 +14,7 @@ from pipeline.clock import ManualClock, SystemClock
 from pipeline.engine.active import ActiveModel, ActiveSlot
 from pipeline.engine.base import EngineOutOfMemory
 from pipeline.engine.drift_watch import DriftWatch
+from pipeline.engine.slo import SloControl
 from pipeline.engine.stage import EngineStage
 from pipeline.metrics import Metrics
 from pipeline.sample import Sample
@@ -81,6 +82,45 @@ def test_what_a_look_at_drift_takes_is_no_time_of_the_network() -> None:
     assert scored.timings.infer_s == 0
     value = metrics.registry.get_sample_value
     assert value("headrace_stage_duration_seconds_sum", {"stage": "infer"}) == 0
+
+
+def test_batches_are_smaller_once_a_goal_is_missed() -> None:
+    clock, given = ManualClock(), 40 * 4
+    slots = [np.zeros((4, *SPEC.sample_shape_hwc), np.uint8) for _ in range(8)]
+    assembler = Assembler(slots, BatchPolicy(0.01), clock, lambda: 0)
+
+    def give(count: int) -> None:
+        for _ in range(count):
+            row = assembler.claim(frame())
+            assembler.complete(row, Sample(frame(), row.row, 24, 24, 0, 0, clock.monotonic()))
+
+    @dataclass
+    class Late(Elsewhere):
+        """Takes longer than when it was measured; frames come while it does."""
+
+        device: str = "cpu"
+        sizes: list[int] = field(default_factory=list)
+
+        def score(self, batch_nhwc: BatchNhwc) -> LogitsNk:
+            self.sizes.append(len(batch_nhwc))
+            if sum(self.sizes) < given:
+                give(len(batch_nhwc))
+            else:
+                assembler.close()
+            clock.advance(0.2)
+            return super().score(batch_nhwc)
+
+    engine = Late()
+    identity = ModelIdentity("tiny", 1, "", 1)
+    infer_s = {1: 0.01, 2: 0.02, 4: 0.045}
+    model = ActiveModel(identity, engine, Contract.of(LABELS, SPEC), infer_s)
+    outcomes: Channel[list[Outcome]] = Channel("outcomes", 1000)
+    stage = EngineStage(ActiveSlot(model), assembler, outcomes, SIZES, Metrics(), clock)
+    stage.slo = SloControl(0.1)
+    give(4)
+    stage.run()
+    assert engine.sizes[:16] == [4] * 16  # 64 frames are a window
+    assert engine.sizes[-1] < 4
 
 
 def test_each_size_is_warmed_on_the_thread_that_will_run_it() -> None:
