@@ -30,8 +30,8 @@ test: $(DEV_STAMP) $(SETUP_TESTS) ## runs all tests
 	@echo "== the tests that run beside no others"
 	@$(TEST) -m "alone and not faults" $(ARGS) || [ $$? -eq 5 ]
 
-faults: $(DEV_STAMP) setup-kafka-tests ## plays the slow faults: forty minutes, some of them as root only
-	@$(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+faults: $(DEV_STAMP) setup-kafka-tests ## plays the slow faults: fifty minutes, some of them as root only
+	@$(BIN)/python -m pytest -m faults $(ARGS)
 
 soak: $(DEV_STAMP) setup-kafka-tests ## an hour of random faults, judged every ten minutes; ARGS="--minutes 10 --seed 7"
 	@$(BIN)/python -m tests.faults.soak $(ARGS)

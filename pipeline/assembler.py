@@ -139,12 +139,12 @@ class Assembler:
                 self._infer_s = 0.8 * self._infer_s + 0.2 * infer_s
             self._free(self._slots[batch.slot])
 
-    def limit(self, capacity: int, goal: BatchLimits | None = None) -> None:
-        """Sets the most frames a batch may hold from now on, at most the slots' rows, and what the
-        policy is to keep for a goal besides."""
+    def limit(self, limits: BatchLimits) -> None:
+        """Sets the most frames a batch may hold from now on, at most the slots' rows, and how long
+        it may wait for them, at most what the policy says by itself."""
         with self._has_batch:
-            self._capacity = min(capacity, len(self._slots[0].rows))
-            self._policy = replace(self._policy, goal=goal)
+            self._capacity = min(limits.most_frames, len(self._slots[0].rows))
+            self._policy = replace(self._policy, most_wait_s=limits.most_wait_s)
 
     def close(self) -> None:
         """Nothing more will be claimed: what is decoded is given out, then the end."""
@@ -190,8 +190,7 @@ class Assembler:
         return slot
 
     def _capacity_of(self, slot: Slot) -> int:
-        rows = min(self._capacity, len(slot.rows) - len(slot.given_up))
-        return self._policy.capacity(rows, self._waiting())
+        return min(self._capacity, len(slot.rows) - len(slot.given_up))
 
     def _view(self, slot: Slot) -> OpenBatch:
         return OpenBatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -45,7 +46,7 @@ class BatchLimits:
     """How many frames a batch may hold, and how long its oldest may wait for company."""
 
     most_frames: int
-    most_wait_s: float
+    most_wait_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,14 @@ class BatchPolicy:
     """Closes the batch that an idle engine waits for. While the engine is busy, batches only fill.
 
     ``max_wait_s`` bounds the wait of the oldest frame; a batch without live frames waits up to four
-    times as long while so many frames are waiting that they will fill it. A ``goal`` for the time
-    of frames limits size and wait further, but lets a batch hold as many frames as are waiting:
-    a queue goes away soonest in large batches. When nothing is left to decode, an idle engine never
-    waits. While decoding goes on it does: on a CPU both share the cores, and a batch of one costs
-    three times as much per frame as one of eight (docs/measurements.md).
+    times as long while so many frames are waiting that they will fill it, and
+    none longer than ``most_wait_s``. When nothing is left to decode, an idle engine never waits.
+    While decoding goes on it does: on a CPU both share the cores, and a batch of one costs three
+    times as much per frame as one of eight (docs/measurements.md).
     """
 
     max_wait_s: float
-    goal: BatchLimits | None = None
-
-    def capacity(self, rows: int, waiting: int) -> int:
-        """How many frames may join a batch that has so many ``rows``."""
-        return rows if self.goal is None else min(rows, max(self.goal.most_frames, waiting))
+    most_wait_s: float = math.inf
 
     def close_reason(
         self, batch: OpenBatch, *, now_mono_s: float, waiting: int, draining: bool
@@ -91,9 +87,7 @@ class BatchPolicy:
     def _most_wait_s(self, batch: OpenBatch, waiting: int) -> float:
         will_fill = batch.deadline_mono_s is None and batch.size + waiting >= batch.capacity
         wait_s = self.max_wait_s * _PATIENCE if will_fill else self.max_wait_s
-        if self.goal is None or waiting >= self.goal.most_frames:
-            return wait_s
-        return min(wait_s, self.goal.most_wait_s)
+        return min(wait_s, self.most_wait_s)
 
 
 MOST = 32

@@ -80,7 +80,8 @@ class BatchSettings(Section):
         ge=0,
         description=(
             "of 100 frames, 95 are to be scored within so many seconds of being decoded: batches "
-            "are as large, and wait as long, as that allows; 0: no such goal"
+            "are as large, and wait as long, as that allows, but larger where frames queue; 0: no "
+            "such goal"
         ),
     )
 

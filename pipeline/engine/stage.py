@@ -88,7 +88,7 @@ class EngineStage:
         self.slo: SloControl | None = None
         self.on_batch: Callable[[int], None] | None = None
         self._limited_for_epoch = 0
-        self._goal: BatchLimits | None = None
+        self._most_frames = 0
         self.begun = threading.Event()
 
     def run(self) -> None:
@@ -140,8 +140,8 @@ class EngineStage:
             # After the time was taken, and before the rows belong to other frames.
             self.drift.offer(model, batch.rows_nhwc, answered.logits_nk, answered.fresh)
         self._observe(batch, outcomes, started)
-        if ran:
-            self._follow_goal(batch, started + taken_s)
+        if self.slo is not None and answered.fresh:
+            self._follow_slo(self.slo, batch, answered, started, taken_s)
         self._assembler.recycle(batch, taken_s if ran else None)
         self._outcomes.put(outcomes)
 
@@ -150,21 +150,23 @@ class EngineStage:
         if model.identity.epoch == self._limited_for_epoch:
             return
         self._limited_for_epoch = model.identity.epoch
-        if self.max_age_s is None:
-            most_frames = model.most_frames
+        self._most_frames = model.most_frames
+        if self.max_age_s is not None:
+            self._most_frames = live_capacity(model.infer_s, self.max_age_s)
+        if self.slo is None:
+            self._assembler.limit(BatchLimits(self._most_frames))
         else:
-            most_frames = live_capacity(model.infer_s, self.max_age_s)
-        self._goal = None if self.slo is None else self.slo.limits(model.infer_s)
-        self._assembler.limit(most_frames, self._goal)
+            self.slo.use(model.infer_s)
+            self._assembler.limit(self.slo.limits(self._most_frames))
 
-    def _follow_goal(self, batch: Batch, scored_mono_s: float) -> None:
-        """Hears how long frames took, but for batches that are larger as a queue was waiting."""
-        if self.slo is None or self._goal is None or len(batch.samples) > self._goal.most_frames:
-            return
-        if self.slo.note(
-            [scored_mono_s - each.decoded_mono_s for each in batch.samples], scored_mono_s
-        ):
-            self._limited_for_epoch = 0  # the next batch begins with new limits
+    def _follow_slo(
+        self, slo: SloControl, batch: Batch, answered: _Answered, started: float, taken_s: float
+    ) -> None:
+        bucket, scored_mono_s = bucket_for(batch.rows_used, self.sizes), started + taken_s
+        queued_s = [each.queue_s for each in answered.fresh]
+        times_s = [scored_mono_s - each.decoded_mono_s for each in answered.fresh]
+        if slo.note(bucket, taken_s, queued_s, times_s, scored_mono_s):
+            self._assembler.limit(slo.limits(self._most_frames))
 
     def _score(
         self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float

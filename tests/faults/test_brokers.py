@@ -64,7 +64,7 @@ class Settled:
         assert metric(self.url, "headrace_consumer_rebalances_total") == self._rebalances
 
 
-@pytest.mark.parametrize("way", ["terminate", "kill"])
+@pytest.mark.parametrize("way", [pytest.param("terminate", marks=pytest.mark.faults), "kill"])
 def test_4_a_broker_that_goes_and_comes_back(other: LocalBroker, tmp_path: Path, way: str) -> None:
     with Arena(other.address, tmp_path) as arena:
         arena.feeder.feed(4000)
@@ -104,6 +104,7 @@ def test_12_results_that_nobody_takes_for_a_while(
         assert arena.topics.committed() == len(arena.feeder.log)
 
 
+@pytest.mark.faults
 def test_12_results_that_are_taken_slowly(
     kafka: str, slow_way: SlowWay, other: LocalBroker, tmp_path: Path
 ) -> None:

@@ -141,6 +141,7 @@ def test_20_swaps_while_partitions_wander_and_workers_stop(arena: Arena) -> None
     assert verdict.broken == []
 
 
+@pytest.mark.faults
 def test_20_canaries_while_partitions_wander_and_workers_stop(arena: Arena) -> None:
     """A rebalance in the middle of a trial, and a drain."""
     second = wandering_canaries(arena)

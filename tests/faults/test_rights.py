@@ -37,11 +37,21 @@ def arena(guarded: GuardedBroker, tmp_path: Path) -> Iterator[Arena]:
 @pytest.mark.parametrize(
     ("kind", "which", "operation", "named"),
     [
-        (ResourceType.TOPIC, "results", ACLOperation.WRITE, "TopicAuthorizationFailed"),
-        (ResourceType.TOPIC, "name", ACLOperation.READ, "TopicAuthorizationFailed"),
-        (ResourceType.GROUP, "name", ACLOperation.READ, "GroupAuthorizationFailed"),
+        pytest.param(
+            *(ResourceType.TOPIC, "results", ACLOperation.WRITE, "TopicAuthorizationFailed"),
+            id="write the results",
+        ),
+        pytest.param(
+            *(ResourceType.TOPIC, "name", ACLOperation.READ, "TopicAuthorizationFailed"),
+            id="read the frames",
+            marks=pytest.mark.faults,
+        ),
+        pytest.param(
+            *(ResourceType.GROUP, "name", ACLOperation.READ, "GroupAuthorizationFailed"),
+            id="be in the group",
+            marks=pytest.mark.faults,
+        ),
     ],
-    ids=["write the results", "read the frames", "be in the group"],
 )
 def test_12_a_right_that_is_revoked_ends_the_worker_with_the_reason(
     guarded: GuardedBroker,

@@ -73,6 +73,7 @@ def test_3_a_frozen_worker_gives_up_what_is_anothers(arena: Arena) -> None:
     assert committed[-1] == len(arena.feeder.log)
 
 
+@pytest.mark.faults
 def test_6_workers_that_come_and_go_every_two_seconds(arena: Arena) -> None:
     storm(arena)
     arena.stop_all()

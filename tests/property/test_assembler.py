@@ -108,9 +108,9 @@ class AssemblerMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(capacity=st.integers(1, 3), soon=st.none() | st.integers(1, 3))
-    def limit(self, capacity: int, soon: int | None) -> None:
-        self.assembler.limit(capacity, None if soon is None else BatchLimits(soon, 0.1))
+    @rule(capacity=st.integers(1, 3), most_wait_s=st.sampled_from((0.0, 0.1, 9.0)))
+    def limit(self, capacity: int, most_wait_s: float) -> None:
+        self.assembler.limit(BatchLimits(capacity, most_wait_s))
 
     @invariant()
     def an_engine_that_waits_gets_what_is_decoded(self) -> None:

@@ -178,7 +178,7 @@ def test_a_live_frame_closes_its_batch_before_its_deadline() -> None:
 
 def test_the_limit_of_a_batch_may_be_lowered() -> None:
     bench = Bench(size=4, slots=4)
-    bench.assembler.limit(2)
+    bench.assembler.limit(BatchLimits(2))
     for k in range(4):
         bench.decode(frame(k))
     assert offsets(bench.assembler.next_batch()) == [0, 1]
@@ -188,22 +188,10 @@ def test_the_limit_of_a_batch_may_be_lowered() -> None:
 def test_the_wait_of_a_batch_may_be_shortened() -> None:
     bench = Bench(max_wait_s=100)
     bench.waiting = 1
-    bench.assembler.limit(4, BatchLimits(most_frames=4, most_wait_s=0.5))
+    bench.assembler.limit(BatchLimits(4, most_wait_s=0.5))
     bench.decode(frame(0))
     bench.manual.advance(0.6)
     assert bench.assembler.next_batch().closed_by == "age"
-
-
-def test_a_backlog_fills_batches_that_a_goal_keeps_small() -> None:
-    bench = Bench(size=4, slots=4)
-    bench.assembler.limit(4, BatchLimits(most_frames=2, most_wait_s=0.5))
-    for k in range(4):
-        bench.decode(frame(k))
-    assert [len(offsets(bench.assembler.next_batch())) for _ in range(2)] == [2, 2]
-    bench.waiting = 4
-    for k in range(4, 8):
-        bench.decode(frame(k))
-    assert offsets(bench.assembler.next_batch()) == [4, 5, 6, 7]
 
 
 def test_closing_gives_out_what_is_decoded_and_then_the_end() -> None:

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.batch import (
-    BatchLimits,
     BatchPolicy,
     BucketPlan,
     OpenBatch,
@@ -63,14 +62,11 @@ def test_a_batch_that_a_backlog_will_fill_waits_longer() -> None:
     assert reason(decoded=3, decoding=2, waiting=2, age_s=0.021) == "age"
 
 
-def test_a_goal_makes_batches_smaller_and_their_wait_shorter_but_for_a_queue() -> None:
-    policy = BatchPolicy(max_wait_s=0.02, goal=BatchLimits(most_frames=4, most_wait_s=0.005))
-    batch = OpenBatch(decoded=1, decoding=0, capacity=4, oldest_mono_s=100.0)
-    assert policy.wake_at_mono_s(batch, waiting=3) == pytest.approx(100.005)
-    assert policy.wake_at_mono_s(batch, waiting=4) == pytest.approx(100.08)
-    assert [policy.capacity(8, waiting) for waiting in (0, 4, 6, 100)] == [4, 4, 6, 8]
-    assert policy.capacity(2, 0) == 2
-    assert BatchPolicy(0.02).capacity(8, 0) == 8
+def test_no_batch_waits_longer_than_a_goal_leaves() -> None:
+    policy = BatchPolicy(max_wait_s=0.02, most_wait_s=0.03)
+    batch = OpenBatch(decoded=1, decoding=0, capacity=8, oldest_mono_s=100.0)
+    assert policy.wake_at_mono_s(batch, waiting=7) == pytest.approx(100.03)
+    assert policy.wake_at_mono_s(batch, waiting=1) == pytest.approx(100.02)
 
 
 def test_a_live_batch_never_waits_longer_than_its_age() -> None:
