@@ -1,9 +1,9 @@
-"""``headrace bench kafka``: the worker from topic to topic, beside loops and Quix Streams."""
+"""``headrace bench kafka``: the worker from topic to topic, beside loops and other systems."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -42,22 +42,24 @@ def bench_kafka(
             help="A cluster that runs. [default: a broker is started for it, see `make kafka`]",
         ),
     ] = None,
-    quix: Annotated[
-        bool | None,
+    peers: Annotated[
+        str | None,
         typer.Option(
-            "--quix/--no-quix",
-            help="Measure Quix Streams too, and install it in build/quix where it isn't there. "
-            "[default: if it is there]",
+            metavar="NAMES",
+            help="Measure these too: quix, arroyo, litserve, mlserver, with commas between them, "
+            "all or none; installed in build/peers where they aren't there. [default: those that "
+            "are there]",
         ),
     ] = None,
     as_json: AsJson = False,
     out: Out = None,
 ) -> None:
-    """Measure the worker between two Kafka topics, against loops and Quix Streams.
+    """Measure the worker between two Kafka topics, against loops and other systems.
 
     Each system is a process that reads one topic and writes results to another, on the same broker
-    in turn: a loop as it comes to mind, a competent one, Quix Streams with the same network, the
-    worker with its own decoding and with full decoding; and decode and forward alone. Frames a
+    in turn: a loop as it comes to mind, a competent one, Quix Streams and arroyo with the same
+    network, the worker with its own decoding and with full decoding; servers that are asked over
+    HTTP, LitServe and MLServer; and decode and forward alone. Frames a
     second with all frames on the topic beforehand; latency, from `send` to the result on its topic,
     at half of that speed. Needs a checkout: the programs to compare with are in its bench/.
     """
@@ -65,27 +67,28 @@ def bench_kafka(
 
     from pipeline.bench.conditions import load_1m
     from pipeline.bench.kafka.compare import compare
-    from pipeline.bench.kafka.measure import Bench, require_proc
+    from pipeline.bench.kafka.measure import Bench
+    from pipeline.bench.kafka.peers import peers_named
     from pipeline.bench.kafka.plan import runs_in_all
-    from pipeline.bench.kafka.quix import find_quix, make_quix
+    from pipeline.bench.kafka.process import require_proc
     from pipeline.bench.kafka.report import make_report, tables
     from pipeline.bench.kafka.systems import require_checkout
 
     check_out(out)
     require_checkout()
     require_proc()
-    quix_python = make_quix() if quix else find_quix() if quix is None else None
+    pythons = peers_named(peers)
     load_before = load_1m()
     with (
         _ended_as_by_ctrl_c(),
         tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder,
         _cluster(servers, Path(folder)) as addresses,
     ):
-        plan, systems = prepare(Path(folder), quality, frames, rounds, paced_seconds, quix_python)
+        plan, systems = prepare(Path(folder), quality, frames, rounds, paced_seconds, pythons)
         bench = Bench(addresses, systems, plan.auto.pictures, Path(folder))
-        with Progress(runs_in_all(plan.has_quix, rounds)) as progress:
+        with Progress(runs_in_all(plan.peers, rounds)) as progress:
             measured = compare(plan, bench, progress.tell)
-        report = make_report(measured, plan, quix_python, servers is None, load_before)
+        report = make_report(measured, plan, pythons, servers is None, load_before)
     give(report, as_json, out, tables(report))
 
 
@@ -119,7 +122,7 @@ def prepare(
     frames: int,
     rounds: int,
     paced_s: float,
-    quix_python: Path | None,
+    peers: Mapping[str, Path],
 ) -> tuple[Plan, Systems]:
     """Publishes the network twice, which differ in nothing but how JPEGs are decoded for it."""
     import torch
@@ -139,6 +142,6 @@ def prepare(
         models={HEADRACE: auto.model, HEADRACE_FULL: full.model},
         model_file=Path(auto.registry) / MODEL / version / MODEL_FILE,
         weights_file=weights,
-        quix_python=quix_python,
+        peers=peers,
     )
-    return Plan(auto, full, frames, rounds, paced_s, quix_python is not None), systems
+    return Plan(auto, full, frames, rounds, paced_s, tuple(peers)), systems

@@ -132,7 +132,7 @@ def test_the_measurement_on_kafka_says_what_to_mend_before_it_starts_anything(
     ran = headrace("bench", "kafka", "--out", str(tmp_path / "missing" / "bench.json"))
     assert ran.code == 2
     assert "there is no folder" in ran.err
-    ran = headrace("bench", "kafka", "--servers", "me:secret@here:9092", "--no-quix")
+    ran = headrace("bench", "kafka", "--servers", "me:secret@here:9092", "--peers", "none")
     assert ran.code == 2
     assert "users and passwords" in ran.err
     assert "secret" not in ran.err

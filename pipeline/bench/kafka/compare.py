@@ -26,14 +26,16 @@ _WARM_UP = 3  # the warm-up round has a third of the frames
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is run: ``frames`` of the fastest in a round, ``rounds`` of them, paced streams of
-    ``paced_s`` seconds. ``auto`` and ``full`` differ in how JPEGs are decoded."""
+    ``paced_s`` seconds, with these ``peers``. ``auto`` and ``full`` differ in how JPEGs are
+    decoded.
+    """
 
     auto: Scenario
     full: Scenario
     frames: int
     rounds: int
     paced_s: float
-    has_quix: bool
+    peers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def compare(plan: Plan, bench: Bench, tell: Callable[[str], None]) -> Measured:
     Raises:
         StageFailed: a system failed, or left a frame without a result.
     """
-    order = contenders(plan.has_quix)
+    order = contenders(plan.peers)
     try:
         _round(plan, bench, order, max(1, plan.frames // _WARM_UP), tell)
         full_speed = [
@@ -61,7 +63,7 @@ def compare(plan: Plan, bench: Bench, tell: Callable[[str], None]) -> Measured:
         ]
         paces = {
             each.name: LOAD * spread([one[each.share_of].frames_per_s for one in full_speed]).median
-            for each in paced(plan.has_quix)
+            for each in paced(plan.peers)
         }
         at_pace = [_paced_round(plan, bench, paces, number, tell) for number in range(plan.rounds)]
     finally:
@@ -91,7 +93,7 @@ def _paced_round(
     number: int,
     tell: Callable[[str], None],
 ) -> Round:
-    these: Mapping[str, Paced] = {each.name: each for each in paced(plan.has_quix)}
+    these: Mapping[str, Paced] = {each.name: each for each in paced(plan.peers)}
     runs: dict[str, Run] = {}
     for name in rotated(tuple(these), number):
         fps = paces[name]

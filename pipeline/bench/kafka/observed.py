@@ -10,6 +10,9 @@ from pipeline.errors import StageFailed
 
 WARM_SHARE = 0.1
 """The first results of a run aren't counted: first calls compile, fetches and windows fill."""
+DRY_SHARE = 0.1
+"""Nor are the last ones at full speed: a system may wait for company that doesn't come any more, as
+arroyo does for a second."""
 _LEAST_DURATION_S = 0.001  # timestamps have milliseconds
 
 
@@ -50,16 +53,17 @@ def first_results(results: Sequence[Result], frame_ids: Sequence[str]) -> list[R
 
 
 def at_full_speed(results: Sequence[Result], samples: Sequence[Sample]) -> Run:
-    """The run between the result that ends the warm-up and the last one.
+    """The run between the result that ends the warm-up and the one after which it runs dry.
 
     Args:
-        results: One a frame, oldest first; at least two.
+        results: One a frame, oldest first; at least three.
         samples: Of the process, oldest first; at least two.
     """
     skipped = max(1, round(WARM_SHARE * len(results)))
-    frames = len(results) - skipped
-    duration_s = (results[-1].appended_ms - results[skipped - 1].appended_ms) / 1000
-    cpu_s = cpu_s_per_result(samples, skipped, len(results)) * frames
+    until = len(results) - round(DRY_SHARE * len(results))
+    frames = until - skipped
+    duration_s = (results[until - 1].appended_ms - results[skipped - 1].appended_ms) / 1000
+    cpu_s = cpu_s_per_result(samples, skipped, until) * frames
     return Run(frames, max(duration_s, _LEAST_DURATION_S), cpu_s)
 
 

@@ -11,6 +11,11 @@ HEADRACE = "headrace"
 HEADRACE_FULL = "headrace_full"
 COMPETENT = "competent"
 QUIX = "quix"
+ARROYO = "arroyo"
+LITSERVE = "litserve"
+MLSERVER = "mlserver"
+OVER_HTTP = (LITSERVE, MLSERVER)
+"""Servers that are asked for each frame: no topic is in their way."""
 NAIVE = "naive"
 CEILING = "ceiling"
 CEILING_FULL = "ceiling_full"
@@ -19,8 +24,8 @@ CEILINGS = (CEILING, CEILING_FULL)
 LOAD = 0.5
 """Share of a system's full speed at which latency is measured."""
 
-_SHARE = {QUIX: 2, COMPETENT: 3, NAIVE: 6}
-"""Slower systems get a half, a third, a sixth of the frames: all runs last about as long."""
+_SHARE = {QUIX: 2, COMPETENT: 3, ARROYO: 2, LITSERVE: 4, MLSERVER: 6, NAIVE: 6}
+"""Slower systems get a half to a sixth of the frames: all runs last about as long."""
 _LEAST_FRAMES = 20
 
 
@@ -68,11 +73,14 @@ COMPETENT_PACE = Paced(COMPETENT, COMPETENT)
 HEADRACE_AT_COMPETENT_PACE = Paced(HEADRACE, COMPETENT)
 
 COMPARISONS = (
-    Comparison("headrace_over_competent", HEADRACE, COMPETENT, 5.0),
-    Comparison("headrace_over_quix", HEADRACE, QUIX, 2.0),
+    Comparison("headrace_over_competent", HEADRACE, COMPETENT, 6.5),
+    Comparison("headrace_over_quix", HEADRACE, QUIX, 2.6),
+    Comparison("headrace_over_arroyo", HEADRACE, ARROYO),
+    Comparison("headrace_over_litserve", HEADRACE, LITSERVE, 3.0),
+    Comparison("headrace_over_mlserver", HEADRACE, MLSERVER, 3.0),
     Comparison("headrace_full_over_competent", HEADRACE_FULL, COMPETENT, 4.0),
     Comparison("headrace_full_over_quix", HEADRACE_FULL, QUIX, 1.6),
-    Comparison("headrace_over_ceiling", HEADRACE, CEILING, 0.75),
+    Comparison("headrace_over_ceiling", HEADRACE, CEILING, 0.8),
     Comparison("headrace_full_over_ceiling_full", HEADRACE_FULL, CEILING_FULL),
     Comparison("headrace_over_naive", HEADRACE, NAIVE),
     Comparison(
@@ -85,16 +93,17 @@ COMPARISONS = (
 )
 
 
-def contenders(has_quix: bool) -> tuple[str, ...]:
-    """All that run at full speed; those of a ratio stand near each other."""
-    quix = (QUIX,) if has_quix else ()
-    return (COMPETENT, HEADRACE, *quix, HEADRACE_FULL, NAIVE, *CEILINGS)
+def contenders(peers: Sequence[str]) -> tuple[str, ...]:
+    """All that run at full speed, with these peers; those of a ratio stand near each other."""
+    return (COMPETENT, HEADRACE, *peers, HEADRACE_FULL, NAIVE, *CEILINGS)
 
 
-def paced(has_quix: bool) -> tuple[Paced, ...]:
+def paced(peers: Sequence[str]) -> tuple[Paced, ...]:
     """All that run on a paced stream. Those at the competent loop's pace can be compared; the naive
-    loop, which couldn't follow it, and the worker run at half of their own speed as well."""
-    at_competent_pace = (COMPETENT, HEADRACE, *((QUIX,) if has_quix else ()))
+    loop, which couldn't follow it, and the worker run at half of their own speed as well. Servers
+    are asked at full speed alone."""
+    on_topics = tuple(each for each in peers if each not in OVER_HTTP)
+    at_competent_pace = (COMPETENT, HEADRACE, *on_topics)
     return (
         *(Paced(each, COMPETENT) for each in at_competent_pace),
         Paced(NAIVE, NAIVE),
@@ -112,9 +121,9 @@ def paced_frames(fps: float, seconds: float) -> int:
     return max(_LEAST_FRAMES, round(fps * seconds))
 
 
-def runs_in_all(has_quix: bool, rounds: int) -> int:
+def runs_in_all(peers: Sequence[str], rounds: int) -> int:
     """How many runs there are, that of the warm-up round included."""
-    return len(contenders(has_quix)) * (rounds + 1) + len(paced(has_quix)) * rounds
+    return len(contenders(peers)) * (rounds + 1) + len(paced(peers)) * rounds
 
 
 def _p99_s(run: Run) -> float:

@@ -20,6 +20,7 @@ from pipeline.bench.conditions import (
 )
 from pipeline.bench.kafka.compare import Measured, Plan
 from pipeline.bench.kafka.observed import WARM_SHARE
+from pipeline.bench.kafka.peers import PEERS
 from pipeline.bench.kafka.plan import (
     CEILING,
     CEILING_FULL,
@@ -29,12 +30,10 @@ from pipeline.bench.kafka.plan import (
     HEADRACE_FULL,
     LOAD,
     NAIVE,
-    QUIX,
     contenders,
     frames_of,
     paced,
 )
-from pipeline.bench.kafka.quix import quix_version
 from pipeline.bench.kafka.topics import STREAMS
 from pipeline.bench.rounds import Round, Run, spread_of
 from pipeline.bench.scenario import PICTURE_WH
@@ -56,7 +55,7 @@ _TITLES = {
     HEADRACE: "headrace",
     HEADRACE_FULL: "headrace, full decode",
     COMPETENT: "competent loop",
-    QUIX: "Quix Streams",
+    **{name: peer.title for name, peer in PEERS.items()},
     NAIVE: "naive loop",
     CEILING: "ceiling",
     CEILING_FULL: "ceiling, full decode",
@@ -65,27 +64,30 @@ _LEGEND = f"""\
 naive loop      one record at a time: full decode, eager PyTorch, a commit each
 competent loop  polls of 32, two decode threads, full decode, frozen TorchScript, a commit a poll
 Quix Streams    one message at a time: full decode, frozen TorchScript, its own checkpoints
+arroyo          two decode threads, batches of 32: full decode, frozen TorchScript
+LitServe        over HTTP, as MLServer: batches of 32, 32 connections, asked by this process
 ceiling         decode and forward alone, in memory: the worker's threads, decode and network
-The first {WARM_SHARE:.0%} of each run aren't counted. CPU is that of the system's process alone.
+The first {WARM_SHARE:.0%} of each run aren't counted, nor at full speed the last. CPU is that of
+the system's processes alone.
 Latency is from `send` to the time at which the broker appended the result."""
 
 
 def make_report(
     measured: Measured,
     plan: Plan,
-    quix_python: Path | None,
+    peers: Mapping[str, Path],
     is_own_broker: bool,
     load_before: float,
 ) -> dict[str, Any]:
     """Everything as one JSON object: ratios first, then medians with least and most, then how."""
-    names = contenders(plan.has_quix)
+    names = contenders(plan.peers)
     return {
         "schema": SCHEMA,
         "ratios": _ratios(measured),
         "full_speed": {name: _values(measured.full_speed, name) for name in names},
         "paced": _paced(measured, plan),
         "setup": _setup(plan, is_own_broker),
-        **conditions_json(plan.auto.machine.cores, load_before, _versions(quix_python)),
+        **conditions_json(plan.auto.machine.cores, load_before, _versions(peers)),
         "rounds": {
             "full_speed": [_plainly(each) for each in measured.full_speed],
             "paced": [_plainly(each) for each in measured.paced],
@@ -93,10 +95,11 @@ def make_report(
     }
 
 
-def _versions(quix_python: Path | None) -> dict[str, str | None]:
-    return {
-        "kafka-python": importlib.metadata.version("kafka-python"),
-        "quixstreams": None if quix_python is None else quix_version(quix_python),
+def _versions(peers: Mapping[str, Path]) -> dict[str, str | None]:
+    ours = {"kafka-python": importlib.metadata.version("kafka-python")}
+    return ours | {
+        peer.package: peer.version(peers[name]) if name in peers else None
+        for name, peer in PEERS.items()
     }
 
 
@@ -119,8 +122,11 @@ def tables(report: Mapping[str, Any]) -> Group:
         for each in report["paced"]
         if not each["keeps_up"]
     ]
-    if QUIX not in report["full_speed"]:
-        notes.append("Quix Streams wasn't measured: --quix installs it in build/quix.")
+    missing = [peer.title for name, peer in PEERS.items() if name not in report["full_speed"]]
+    if missing:
+        notes.append(
+            f"Not measured: {', '.join(missing)}; `--peers all` installs them in build/peers."
+        )
     return Group(ratios, full_speed, at_pace, *map(Text, [*notes, _LEGEND, _conditions(report)]))
 
 
@@ -143,7 +149,7 @@ def _ratios(measured: Measured) -> dict[str, Any]:
 
 def _paced(measured: Measured, plan: Plan) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    for each in paced(plan.has_quix):
+    for each in paced(plan.peers):
         fps, values = measured.paces[each.name], _values(measured.paced, each.name)
         found.append(
             {
@@ -176,7 +182,7 @@ def _setup(plan: Plan, is_own_broker: bool) -> dict[str, Any]:
     width, height = PICTURE_WH
     return {
         "rounds": plan.rounds,
-        "frames": {name: frames_of(name, plan.frames) for name in contenders(plan.has_quix)},
+        "frames": {name: frames_of(name, plan.frames) for name in contenders(plan.peers)},
         "paced_s": plan.paced_s,
         "streams": STREAMS,
         "picture": {
@@ -196,10 +202,14 @@ def _setup(plan: Plan, is_own_broker: bool) -> dict[str, Any]:
 def _conditions(report: Mapping[str, Any]) -> str:
     setup, versions = report["setup"], report["versions"]
     picture = setup["picture"]
-    quix = f", Quix Streams {versions['quixstreams']}" if versions["quixstreams"] else ""
+    peers = "".join(
+        f", {peer.title} {versions[peer.package]}"
+        for peer in PEERS.values()
+        if versions[peer.package]
+    )
     return (
         f"{setup['rounds']} rounds of {setup['frames'][HEADRACE]} frames (slower systems fewer),"
         f" JPEG {picture['width']}x{picture['height']} of {picture['mean_bytes'] / 1000:.1f} KB,"
         f" {setup['streams']} streams; broker {setup['broker']}; {measured_on(report)},"
-        f" kafka-python {versions['kafka-python']}{quix}"
+        f" kafka-python {versions['kafka-python']}{peers}"
     )

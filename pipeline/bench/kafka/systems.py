@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.bench.kafka.plan import COMPETENT, HEADRACE, HEADRACE_FULL, NAIVE, QUIX
+from pipeline.bench.kafka.plan import COMPETENT, HEADRACE, HEADRACE_FULL, NAIVE
 from pipeline.errors import ConfigError
 
 CHECKOUT = Path(__file__).parents[3]
@@ -29,13 +29,13 @@ class Job:
 class Systems:
     """How each is started. ``models`` gives `NAME@VERSION` in ``registry`` for the worker, by
     system; ``model_file`` is the same TorchScript file for the others, ``weights_file`` its eager
-    network's state, and ``quix_python`` the interpreter that has Quix Streams."""
+    network's state, and ``peers`` has the interpreters of other systems."""
 
     registry: str
     models: Mapping[str, str]
     model_file: Path
     weights_file: Path
-    quix_python: Path | None
+    peers: Mapping[str, Path]
 
     def command(self, system: str, job: Job) -> list[str]:
         """The command line of one system."""
@@ -61,9 +61,18 @@ class Systems:
                 "--weights",
                 str(self.weights_file),
             ]
-        python = {COMPETENT: Path(sys.executable), QUIX: self.quix_python}[system]
-        script = {COMPETENT: "competent_loop.py", QUIX: "quix_app.py"}[system]
-        return [str(python), str(RIVALS / script), *rest, "--model", str(self.model_file)]
+        if system == COMPETENT:
+            program = [sys.executable, str(RIVALS / "competent_loop.py")]
+        else:
+            program = self._peer(system)
+        return [*program, *rest, "--model", str(self.model_file)]
+
+    def server_command(self, system: str, port: int) -> list[str]:
+        """The command line of one that is asked over HTTP."""
+        return [*self._peer(system), "--port", str(port), "--model", str(self.model_file)]
+
+    def _peer(self, system: str) -> list[str]:
+        return [str(self.peers[system]), str(RIVALS / "peers" / system / "app.py")]
 
 
 def require_checkout(rivals: Path = RIVALS) -> None:

@@ -31,12 +31,12 @@ def test_a_missing_or_foreign_result_voids_the_run() -> None:
         first_results([Result("a", 1), Result("x", 2)], ["a"])
 
 
-def test_full_speed_is_that_after_the_warm_up() -> None:
-    # A slow first result, then one every 10 ms.
-    results = _results([0, *range(5000, 5190, 10)])
+def test_full_speed_is_that_after_the_warm_up_and_before_it_runs_dry() -> None:
+    # A slow first result, then one every 10 ms, and two that waited for company.
+    results = _results([0, *range(5000, 5170, 10), 9000, 9000])
     samples = [Sample(0, 3.0), Sample(2, 3.5), Sample(10, 3.54), Sample(18, 3.58), Sample(20, 9.0)]
     run = at_full_speed(results, samples)
-    assert run.frames == 18
+    assert run.frames == 16
     assert run.frames_per_s == pytest.approx(100)
     assert run.cpu_ms_per_frame == pytest.approx(5)
     assert run.age_p99_s is None
@@ -44,7 +44,7 @@ def test_full_speed_is_that_after_the_warm_up() -> None:
 
 def test_results_within_one_millisecond_have_a_speed_too() -> None:
     run = at_full_speed(_results([7] * 20), [Sample(0, 1.0), Sample(20, 1.2)])
-    assert run.frames_per_s == 18_000
+    assert run.frames_per_s == 16_000
 
 
 def test_a_paced_run_has_latencies_of_what_was_sent_after_the_warm_up() -> None:

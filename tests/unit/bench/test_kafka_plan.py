@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.bench.kafka.peers import PEERS
 from pipeline.bench.kafka.plan import (
     COMPARISONS,
     Comparison,
@@ -15,25 +16,31 @@ from pipeline.bench.kafka.plan import (
 )
 from pipeline.bench.rounds import Run, Spread
 
+ALL = tuple(PEERS)
+
 
 def _run(frames_per_s: float, p99_s: float | None = None) -> Run:
     return Run(frames=100, duration_s=100 / frames_per_s, cpu_s=0.1, age_p99_s=p99_s)
 
 
 def test_every_comparison_is_between_things_that_run() -> None:
-    measured = {*contenders(has_quix=True), *(each.name for each in paced(has_quix=True))}
+    measured = {*contenders(ALL), *(each.name for each in paced(ALL))}
     for each in COMPARISONS:
         assert {each.over, each.under} <= measured
 
 
-def test_without_quix_streams_nothing_of_it_runs() -> None:
-    names = [*contenders(has_quix=False), *(each.name for each in paced(has_quix=False))]
-    assert not [name for name in names if "quix" in name]
-    assert len(contenders(has_quix=True)) == len(contenders(has_quix=False)) + 1
+def test_no_peer_runs_that_is_not_asked_for() -> None:
+    names = [*contenders(()), *(each.name for each in paced(()))]
+    assert not [name for name in names for peer in ALL if peer in name]
+    assert len(contenders(ALL)) == len(contenders(())) + len(ALL)
+
+
+def test_servers_are_asked_at_full_speed_alone() -> None:
+    assert [each.system for each in paced(ALL) if each.system in ALL] == ["quix", "arroyo"]
 
 
 def test_names_of_measurements_are_unique() -> None:
-    names = [*contenders(has_quix=True), *(each.name for each in paced(has_quix=True))]
+    names = [*contenders(ALL), *(each.name for each in paced(ALL))]
     assert len(set(names)) == len(names)
 
 
@@ -51,7 +58,7 @@ def test_slower_systems_get_fewer_frames_but_never_none() -> None:
 
 def test_all_runs_are_counted_for_the_bar() -> None:
     # A warm-up round and two more of seven systems, and two rounds of five paced streams.
-    assert runs_in_all(has_quix=True, rounds=2) == 3 * 7 + 2 * 5
+    assert runs_in_all(("quix",), rounds=2) == 3 * 7 + 2 * 5
 
 
 def test_a_ratio_is_taken_within_each_round() -> None:

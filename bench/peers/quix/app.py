@@ -1,7 +1,7 @@
 """The same work as a Quix Streams application: one message at a time, its own checkpoints.
 
 What `headrace bench kafka` measures beside the worker, in an environment of its own: see
-quix-requirements.txt. Quix Streams is built on librdkafka, which fetches and sends on threads in C.
+requirements.txt. Quix Streams is built on librdkafka, which fetches and sends on threads in C.
 """
 
 from __future__ import annotations
