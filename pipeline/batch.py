@@ -54,10 +54,10 @@ class BatchPolicy:
     """Closes the batch that an idle engine waits for. While the engine is busy, batches only fill.
 
     ``max_wait_s`` bounds the wait of the oldest frame; a batch without live frames waits up to four
-    times as long while so many frames are waiting that they will fill it, and
-    none longer than ``most_wait_s``. When nothing is left to decode, an idle engine never waits.
-    While decoding goes on it does: on a CPU both share the cores, and a batch of one costs three
-    times as much per frame as one of eight (docs/measurements.md).
+    times as long while so many frames are waiting that they will fill it, and none longer than
+    ``most_wait_s``. When nothing is left to decode, an idle engine never waits. While decoding goes
+    on it does: on a CPU both share the cores, and a batch of one costs three times as much per
+    frame as one of eight (docs/measurements.md).
     """
 
     max_wait_s: float

@@ -26,7 +26,7 @@ _SHOWN = 200
 
 
 def free_port() -> int:
-    """One that nobody listens on, and none on the next."""
+    """One that nobody listens on now."""
     with socket.socket() as listening:
         listening.bind((_HOST, 0))
         return listening.getsockname()[1]
