@@ -59,9 +59,9 @@ def bench_kafka(
     Each system is a process that reads one topic and writes results to another, on the same broker
     in turn: a loop as it comes to mind, a competent one, Quix Streams and arroyo with the same
     network, the worker with its own decoding and with full decoding; servers that are asked over
-    HTTP, LitServe and MLServer; and decode and forward alone. Frames a
-    second with all frames on the topic beforehand; latency, from `send` to the result on its topic,
-    at half of that speed. Needs a checkout: the programs to compare with are in its bench/.
+    HTTP, LitServe and MLServer; and decode and forward alone. Frames a second with all frames on
+    the topic beforehand; latency, from `send` to the result on its topic, at half of that speed.
+    Needs a checkout: the programs to compare with are in its bench/.
     """
     import tempfile
 

@@ -153,11 +153,13 @@ class EngineStage:
         self._most_frames = model.most_frames
         if self.max_age_s is not None:
             self._most_frames = live_capacity(model.infer_s, self.max_age_s)
-        if self.slo is None:
-            self._assembler.limit(BatchLimits(self._most_frames))
-        else:
+        if self.slo is not None:
             self.slo.use(model.infer_s)
-            self._assembler.limit(self.slo.limits(self._most_frames))
+        self._give_limits()
+
+    def _give_limits(self) -> None:
+        most = self._most_frames
+        self._assembler.limit(BatchLimits(most) if self.slo is None else self.slo.limits(most))
 
     def _follow_slo(
         self, slo: SloControl, batch: Batch, answered: _Answered, started: float, taken_s: float
@@ -166,7 +168,7 @@ class EngineStage:
         queued_s = [each.queue_s for each in answered.fresh]
         times_s = [scored_mono_s - each.decoded_mono_s for each in answered.fresh]
         if slo.note(bucket, taken_s, queued_s, times_s, scored_mono_s):
-            self._assembler.limit(slo.limits(self._most_frames))
+            self._give_limits()
 
     def _score(
         self, batch: Batch, model: ActiveModel, canary: Canary | None, started: float

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.bench.kafka.plan import ARROYO, LITSERVE, MLSERVER, QUIX
-from pipeline.bench.kafka.systems import CHECKOUT, RIVALS
+from pipeline.bench.kafka.systems import CHECKOUT, program_of
 from pipeline.errors import ConfigError
 
 FOLDER = CHECKOUT / "build" / "peers"
@@ -68,14 +68,9 @@ class Peer:
         return FOLDER / self.name
 
     @property
-    def program(self) -> Path:
-        """What is run."""
-        return RIVALS / "peers" / self.name / "app.py"
-
-    @property
     def requirements(self) -> Path:
         """For pip."""
-        return self.program.with_name("requirements.txt")
+        return program_of(self.name).with_name("requirements.txt")
 
     def find(self) -> Path | None:
         """The interpreter of its environment, if that was made."""

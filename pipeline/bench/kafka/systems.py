@@ -72,7 +72,12 @@ class Systems:
         return [*self._peer(system), "--port", str(port), "--model", str(self.model_file)]
 
     def _peer(self, system: str) -> list[str]:
-        return [str(self.peers[system]), str(RIVALS / "peers" / system / "app.py")]
+        return [str(self.peers[system]), str(program_of(system))]
+
+
+def program_of(peer: str) -> Path:
+    """What is run of another system, in its own environment."""
+    return RIVALS / "peers" / peer / "app.py"
 
 
 def require_checkout(rivals: Path = RIVALS) -> None:
